@@ -47,6 +47,12 @@ def own_cache_of_reports(tmp_path_factory: pytest.TempPathFactory, monkeypatch) 
         monkeypatch.setattr(module, "cache_folder", lambda: folder)
 
 
+@pytest.fixture(autouse=True)
+def no_cache_of_class_embeddings(monkeypatch) -> None:
+    """Keep class embeddings of small networks out of the user's cache, also in other processes."""
+    monkeypatch.setenv("SEEM_CLASS_CACHE", "off")
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of recordings and photos; a test that asks for it is skipped on a bare clone."""

@@ -1,6 +1,6 @@
 """Segment anything in a picture by saying, clicking or showing what you mean."""
 
-from seem import startup  # noqa: F401  (first: it ends a command line that is interrupted here)
+from seem import startup  # first: it ends a command line that is interrupted here
 from seem.encoded_image import EncodedImage
 from seem.errors import SeemError
 from seem.loading import load
@@ -12,6 +12,8 @@ from seem.session import Session
 from seem.version import __version__
 from seem.vocabulary import Vocabulary
 from seem.zoo import list_models
+
+startup.resume_garbage_collection()
 
 __all__ = [
     "Audio",

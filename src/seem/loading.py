@@ -16,6 +16,7 @@ import torch
 
 from seem import zoo
 from seem.argument_types import explained
+from seem.checkpoints.class_embeddings import path_beside, read_class_embeddings
 from seem.checkpoints.download import CLIP_VOCABULARY, fetch
 from seem.checkpoints.network import (
     BACKGROUND_KEY,
@@ -33,7 +34,7 @@ from seem.checkpoints.safe import PICKLE_SUFFIXES, read_tensors, sha256_of
 from seem.config import SegmenterConfig
 from seem.errors import SeemError, short_reason
 from seem.model import Model
-from seem.models.build import build
+from seem.models.build import assign_weights, build_without_weights
 from seem.models.kind import kind_of
 from seem.models.precision import Precision, choose_precision
 from seem.models.text.tokenizer import BytePairTokenizer
@@ -101,8 +102,8 @@ def open_network(name_or_path: str | os.PathLike[str]) -> LoadedNetwork:
     checkpoint = fetch(
         card.file, CLIP_VOCABULARY
     )  # whoever goes offline now has all that the first phrase needs
-    network = build(card.config())
-    network.load_state_dict(read_official(checkpoint, network).tensors)
+    network = build_without_weights(card.config())
+    assign_weights(network, read_official(checkpoint, network).tensors)
     return LoadedNetwork(card.name, network, sha256_of(checkpoint), tokenizer_of(network.config))
 
 
@@ -156,6 +157,7 @@ def open_file(path: Path) -> LoadedNetwork:
         tokenizer_of(config),
         classes_of(content.metadata),
         fine_tuning_data_of(content.metadata),
+        read_class_embeddings(path_beside(path)),
     )
 
 

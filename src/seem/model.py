@@ -66,7 +66,7 @@ class Model(Runtime):
 
         Raises `SeemError` for a file that holds no encoded image, or one that was encoded by other weights than these.
         """
-        content = read_encoded_image(Path(path))
+        content = read_encoded_image(Path(path), self.network.mask_convolution)
         if (content.model, content.sha256) != (self.name, self.sha256):
             raise SeemError(
                 f"{path} was encoded by {content.model} (sha256 {content.sha256[:12]}), this model is {self.name} "

@@ -1,10 +1,11 @@
-"""An interruption in the first second of the command line, while modules are imported, is one line as well.
+"""The first second of the command line, in which modules are imported: it is short and can be interrupted quietly.
 
 Imported first by the package, so it imports little itself. Does nothing in programs that import the package.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -44,5 +45,17 @@ def watch_signals() -> None:
                 signal.signal(number, end_without_traceback)
 
 
+def resume_garbage_collection() -> None:
+    """Collect garbage again after the package was imported: there is none among imports, and they stay."""
+    if is_command_line() and not gc.isenabled():
+        gc.freeze()
+        gc.enable()
+
+
 if is_command_line():
     watch_signals()
+    gc.disable()  # looking for garbage takes a tenth of the time of the imports
+
+    from seem.deferred_imports import defer_compiler_rules
+
+    defer_compiler_rules()

@@ -19,7 +19,6 @@ from seem.models.build import build
 from seem.models.decoder.decoder import ImageEncoding
 from seem.models.decoder.draws import RecordedDraws
 from seem.models.decoder.policy import RowKind
-from seem.models.ops.masks import dot
 from seem.models.segmenter import Segmenter
 from seem.models.structures import (
     DecoderOutput,
@@ -134,7 +133,7 @@ class Bench:
 
         def masked(answers: QueryOutputs | None) -> Said | None:
             return (
-                None if answers is None else Said(answers, dot(answers.mask_embeddings, features))
+                None if answers is None else Said(answers, features.logits(answers.mask_embeddings))
             )
 
         def heard(step: DecoderOutput) -> Output:

@@ -65,7 +65,7 @@ def feature_maps(bench: Bench, sight: Sight) -> dict[str, Tensor]:
         ours["transformer_encoder_features"] = encoder.encode(
             encoder.input_proj(sight.pyramid.maps[-1])
         )
-    return {**ours, "mask_features": sight.pixels.mask_features}
+    return {**ours, "mask_features": sight.pixels.mask_features.maps}
 
 
 def panoptic(given: Setting) -> None:
@@ -141,7 +141,7 @@ def postprocess(given: Setting) -> None:
         every8 = given.recording.unpacked("inst_masks_every8_packed", masks.shape[-1])
         compare.exact("inst_masks_every8_packed", instance_masks[order][::8] > 0, every8)
 
-    semantic = torch.stack([*class_scores(logits, masks)])
+    semantic = torch.stack([*class_scores(logits.softmax(dim=-1).T[:-1], masks.sigmoid())])
     compare.exact("sem_argmax", semantic.argmax(dim=0).to(torch.uint8))
     given.vectors("sem_seg", semantic)
 

@@ -15,7 +15,7 @@ from parity.setting import Setting
 from seem.models.decoder.decoder import ImageEncoding
 from seem.models.decoder.draws import RecordedDraws
 from seem.models.decoder.policy import RowKind
-from seem.models.ops.masks import dot, resize
+from seem.models.ops.masks import resize
 from seem.models.segmenter import Segmenter, join_phrases, unit_vectors
 from seem.models.structures import (
     DecoderQuery,
@@ -137,7 +137,7 @@ def visual_round(
     said = output.visual
     assert said is not None
     chosen = top_queries(said.answers, prompt_agreement(said.answers, tokens.positive_vectors))
-    return Round(tokens, output, said, dot(chosen.mask_embeddings, image.pixels.mask_features))
+    return Round(tokens, output, said, image.pixels.mask_features.logits(chosen.mask_embeddings))
 
 
 def marked(bench: Bench, image: ImageEncoding, prompts: VisualPrompts) -> VisualTokens:
@@ -203,7 +203,7 @@ def region(bench: Bench, recording: Recording) -> VisualTokens:
     """Encode the marked region of another photo."""
     photo = recording.photo("ref_image")
     image = bench.encode(photo)
-    height, width = (4 * side for side in image.pixels.mask_features.shape[-2:])
+    height, width = (4 * side for side in image.pixels.mask_features.hw)
     inside = padded(recording.unpacked("ref_mask", photo.shape[1]), (height, width))
     return marked(bench, image, only(inside))
 
@@ -267,7 +267,7 @@ def train_forward(given: Setting) -> None:
     recording, compare, bench = given.recording, given.compare, given.bench
     photos = sorted(recording.names(r"image\d+"))
     image = bench.encode(*(recording.photo(name) for name in photos))
-    padded_hw = tuple(4 * side for side in image.pixels.mask_features.shape[-2:])
+    padded_hw = tuple(4 * side for side in image.pixels.mask_features.hw)
     assert recording.hw("input_hw") == recording.arrays[photos[0]].shape[:2]
     assert recording.hw("network_hw") == padded_hw
     asked = batch_prompts(recording, len(photos))
@@ -346,7 +346,7 @@ def demo(given: Setting, reference: VisualTokens | None = None) -> None:
     strokes = None
     if "stroke" in recording:
         drawn = recording.unpacked("stroke", recording.photo().shape[1])
-        height, width = (4 * side for side in image.pixels.mask_features.shape[-2:])
+        height, width = (4 * side for side in image.pixels.mask_features.hw)
         strokes = marked(bench, image, only(padded(drawn, (height, width))))
     by = Steering(strokes, reference, heard(given, "texts"), heard(given, "transcripts"))
     output = bench.ask(image, by.question(), {RowKind.OBJECT})

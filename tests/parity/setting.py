@@ -64,7 +64,7 @@ class Setting:
         """Encode the photo of the case; its sizes must be the recorded ones."""
         photo = self.recording.photo()
         image = self.bench.encode(photo)
-        padded = tuple(4 * side for side in image.pixels.mask_features.shape[-2:])
+        padded = tuple(4 * side for side in image.pixels.mask_features.hw)
         for name, hw in (("input_hw", photo.shape[:2]), ("network_hw", padded)):
             assert name not in self.recording or self.recording.hw(name) == hw
         return image

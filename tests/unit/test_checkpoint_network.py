@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,10 @@ from seem.checkpoints.network import (
     read_official,
 )
 from seem.checkpoints.safe import read_tensors, sha256_of
+from seem.config import EFFICIENTNET_LITE0
 from seem.errors import SeemError
-from tiny import tiny_network, tiny_v1
+from seem.models.build import build
+from tiny import CONFIGS, tiny_network, tiny_v1
 
 EXTRAS = {"criterion.empty_weight": torch.ones(3), "dilation_kernel": torch.ones(1, 1, 3, 3)}
 
@@ -46,6 +49,23 @@ def test_weights_fill_a_network(network):
     filled = fill_network(tiny_v1(), network.state_dict(), Path("a.safetensors"))
     assert same(filled.state_dict(), network.state_dict())
     assert not filled.training
+
+
+def test_a_network_takes_over_tensors_without_a_copy(network):
+    tensors = {key: value.clone() for key, value in network.state_dict().items()}
+    filled = fill_network(tiny_v1(), tensors, Path("a.safetensors"))
+    shared = filled.state_dict()
+    assert all(shared[key].data_ptr() == tensors[key].data_ptr() for key in tensors)
+    assert all(parameter.requires_grad for parameter in filled.parameters())
+
+
+def test_a_network_for_which_channels_last_is_faster_has_its_weights_so():
+    described = replace(CONFIGS["nano"](), backbone=EFFICIENTNET_LITE0)
+    built = build(described)
+    filled = fill_network(described, built.state_dict(), Path("a.safetensors"))
+    kernel = filled.state_dict()["backbone.stem.conv.weight"]
+    assert kernel.is_contiguous(memory_format=torch.channels_last)
+    assert same(filled.state_dict(), built.state_dict())
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])

@@ -15,6 +15,7 @@ import torch
 import seem
 from seem import zoo
 from seem.checkpoints import safe
+from seem.checkpoints.class_embeddings import read_class_embeddings
 from seem.checkpoints.mapping import to_official
 from seem.cli import models_page
 from seem.cli.demo import DEMONSTRATIONS
@@ -22,6 +23,7 @@ from seem.cli.demo import main as demo
 from seem.cli.main import main
 from seem.cli.options import PromptOptions
 from seem.config import nano
+from seem.errors import SeemError
 from tiny import CONFIGS, picture, tiny_network
 
 V1 = "seem-focal-t-v1"
@@ -240,6 +242,29 @@ def test_a_converted_file_answers_as_the_network_it_came_from(capsys, official):
     wanted = tiny_network(V1).state_dict()
     assert loaded.keys() == wanted.keys()
     assert all(torch.equal(loaded[key], wanted[key]) for key in wanted)
+
+
+def test_a_converted_file_has_the_embeddings_of_class_names_beside_it(capsys, official):
+    assert convert(official, "ours.safetensors", "--model", V1) == 0
+    assert "Computing the embeddings of class names" in capsys.readouterr().err
+    names = read_class_embeddings(Path("ours.classes.safetensors")).names
+    assert {"person", "background", "wall", "escalator"} <= set(names)
+    Path("ours.safetensors").unlink()
+    message = "ours.classes.safetensors exists already; pass --overwrite or --no-classes"
+    assert message in failed(capsys, convert(official, "ours.safetensors", "--model", V1), 1)
+    assert convert(official, "other.safetensors", "--model", V1, "--no-classes") == 0
+    assert not Path("other.classes.safetensors").exists()
+
+
+def test_a_conversion_without_the_tokenizer_has_no_embeddings(capsys, official, monkeypatch):
+    def refuse(weights):
+        raise SeemError("Cannot fetch words")
+
+    monkeypatch.setattr("seem.cli.convert.write_built_in_classes", refuse)
+    assert convert(official, "ours.safetensors", "--model", V1) == 0
+    message = "ours.safetensors is written, without embeddings of class names: Cannot fetch words"
+    assert message in capsys.readouterr().err
+    assert seem.load("ours.safetensors", "cpu").name == V1
 
 
 def test_what_is_there_is_not_overwritten_unless_asked(capsys, official):

@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors import safe_open
 
 import seem
-from seem.checkpoints.encoded_image import from_named_tensors, to_named_tensors
+from seem.checkpoints.encoded_image import digest_of, from_named_tensors, to_named_tensors
 from seem.checkpoints.safe import write_tensors
 from seem.encoded_image import EncodedImage
 from seem.inference.prompt_decoder import PromptDecoder
@@ -65,6 +65,25 @@ def test_a_photo_is_kept_with_all_that_was_seen(model, tmp_path, monkeypatch):
     assert record["images"][0]["file_name"] == "street.png"
 
 
+def test_a_file_of_before_the_convolution_was_left_out_is_read(tmp_path):
+    model = tiny_relative("seem-v1")
+    photo = model.encode(picture(53, 37))
+    photo.save(tmp_path / "new.safetensors")
+    with safe_open(tmp_path / "new.safetensors", framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        metadata = file.metadata()
+    assert metadata["seem_photo"] == "2"
+    with torch.no_grad():
+        tensors["mask_features"] = model.network.mask_convolution(tensors.pop("mask_cells"))
+    old = {**metadata, "seem_photo": "1", "tensors_sha256": digest_of(tensors)}
+    write_tensors(tmp_path / "old.safetensors", tensors, old)
+    again = model.load_encoded(tmp_path / "old.safetensors")
+    assert again.encoding.pixels.mask_features.convolution is None
+    same(photo, again)
+    again.save(tmp_path / "again.safetensors")
+    same(photo, model.load_encoded(tmp_path / "again.safetensors"))
+
+
 def test_a_session_goes_on_with_a_photo_from_a_file(tmp_path):
     model = tiny_model("nano")
     photo = model.encode(picture(53, 37))
@@ -100,10 +119,10 @@ def test_an_exact_model_reads_what_was_seen_in_bfloat16(tmp_path):
     model = tiny_model("nano")
     photo = model.encode(picture(53, 37))
     halves = {name: tensor.bfloat16() for name, tensor in to_named_tensors(photo.encoding).items()}
-    decoder = PromptDecoder(model, photo.source, photo.batch, from_named_tensors(halves))
+    decoder = PromptDecoder(model, photo.source, photo.batch, from_named_tensors(halves, None))
     EncodedImage(decoder).save(tmp_path / "a.safetensors")
     again = model.load_encoded(tmp_path / "a.safetensors")
-    assert again.encoding.pixels.mask_features.dtype == torch.float32
+    assert again.encoding.pixels.mask_features.cells.dtype == torch.float32
     assert len(again.segment(CLICK)) == 1
 
 

@@ -87,7 +87,7 @@ def started(*arguments, **environment):
 
 
 def test_all_tasks_run_that_data_and_model_can_do(pack):
-    report = run_evaluation(ColourModel, asked(pack, clicks=2, baselines="none"))
+    report = run_evaluation(ColourModel, asked(pack, clicks=2))
     begin = dict.fromkeys(entry.protocol.split(":")[0] for entry in report.entries)
     assert list(begin) == [
         "panoptic", "instance", "semantic", "phrases", "clicks", "prompts", "composition", "reference", "robustness",
@@ -158,6 +158,13 @@ def test_baselines_answer_alone_where_there_is_no_model(pack):
         ValueError, match="neither a model nor a baseline to score; pass --baselines all"
     ):
         run_evaluation(NoModel, asked(pack, baselines="none"))
+
+
+def test_only_named_baselines_answer(pack):
+    report = run_evaluation(ColourModel, asked(pack, EvaluationTask.CLICKS, clicks=2, at_most=1))
+    assert {entry.contestant for entry in report.entries} == {"model", "model without memory"}
+    with pytest.raises(ValueError, match="neither a model nor a baseline"):
+        run_evaluation(NoModel, asked(pack))
 
 
 # --- A subset ---------------------------------------------------------------------------------------------------------

@@ -409,7 +409,8 @@ def test_lists_that_ship_are_classes_by_name(nano):
 def test_own_templates_are_what_the_text_encoder_reads(monkeypatch):
     model = tiny_model("nano")
     said = []
-    monkeypatch.setattr(type(model), "encode_phrases", spy(type(model).encode_phrases, said))
+    encode = type(model).encode_class_phrases
+    monkeypatch.setattr(type(model), "encode_class_phrases", spy(encode, said))
     names = seem.Vocabulary.of(["cat", "sky"], templates=["a {}.", "my {}."])
     ours = model.classifier(names)
     assert said == [["a cat.", "my cat.", "a sky.", "my sky.", "a background.", "my background."]]
@@ -419,11 +420,11 @@ def test_own_templates_are_what_the_text_encoder_reads(monkeypatch):
 
 
 def spy(original, said):
-    def encode_phrases(self, phrases):
+    def encode_class_phrases(self, phrases, num_templates):
         said.append(list(phrases))
-        return original(self, phrases)
+        return original(self, phrases, num_templates)
 
-    return encode_phrases
+    return encode_class_phrases
 
 
 def test_a_background_leaves_pixels_to_nobody(nano, monkeypatch):

@@ -7,7 +7,7 @@ import torch
 
 from seem.config import MaskRefinerConfig, TextMapConfig
 from seem.models.mask_refiner import NUM_MAPS, MaskRefiner, prompt_maps, proximity_maps
-from seem.models.ops.masks import dot, resize
+from seem.models.ops.masks import resize
 from seem.models.structures import DecoderQuery, ImageBatch, VisualPrompts
 from seem.models.text_embedding_head import (
     TextEmbeddingHead,
@@ -201,10 +201,12 @@ def test_every_canvas_of_whole_thirty_twos_fits(hw):
         DecoderQuery(visual=tokens, num_objects=1),
         frozenset({network.decoder.policy.visual}),
     )
-    coarse = dot(output.visual.mask_embeddings, image.pixels.mask_features)
+    coarse = image.pixels.mask_features.logits(output.visual.mask_embeddings)
     maps = prompt_maps(prompts, coarse, None)
     assert maps.shape[-2:] == (hw[0] // 4, hw[1] // 4)
-    refined = network.mask_refiner(image.pixels.mask_features, maps, output.visual.class_vectors)
+    refined = network.mask_refiner(
+        image.pixels.mask_features.maps, maps, output.visual.class_vectors
+    )
     assert refined.logits.shape == (1, 1, hw[0] // 2, hw[1] // 2)
 
 

@@ -12,6 +12,7 @@ from torch import nn
 from seem.data.training_sample import TrainingSample
 from seem.data.window import PAD_RGB
 from seem.models.decoder.decoder import ImageEncoding
+from seem.models.mask_features import MaskFeatures
 from seem.models.mask_refiner import RefinedMasks
 from seem.models.segmenter import Segmenter
 from seem.models.structures import ImageBatch, PixelFeatures, QueryOutputs, VisualPrompts
@@ -578,7 +579,7 @@ def test_photos_without_complete_names_say_nothing_about_all_objects():
 def object_loss(vectors, masks, sample):
     """Charge object queries with given class logits and mask logits (at stride 4)."""
     answers = QueryOutputs(vectors[None], torch.eye(len(masks))[None])
-    image = ImageEncoding(PixelFeatures(masks[None], ()), (), ())
+    image = ImageEncoding(PixelFeatures(MaskFeatures(masks[None]), ()), (), ())
     batch = batch_of(sample, count=1)
     return object_query_loss(
         LITERAL, image, answers, batch, NAMES, ONE_ROUND, np.random.default_rng(0)

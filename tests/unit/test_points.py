@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from seem.models.ops.points import sample_at, uncertain_points, uniform
+from seem.models.ops.points import features_at, patches_at, sample_at, uncertain_points, uniform
 
 MAP = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
 
@@ -127,3 +127,31 @@ def test_impossible_choice_of_points_is_rejected(
             oversample=oversample,
             importance=importance,
         )
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_four_corners_read_what_sampling_the_map_reads(layout: torch.memory_format) -> None:
+    generator = torch.Generator().manual_seed(0)
+    maps = torch.randn(2, 3, 5, 7, generator=generator).contiguous(memory_format=layout)
+    points = 1.6 * torch.rand(2, 200, 2, generator=generator) - 0.3  # a third lie outside
+    points[:, :4] = torch.tensor([[0.0, 0.0], [1.0, 1.0], [0.0, 1.0], [0.5, 0.5]])
+    expected = sample_at(maps, points, align_corners=True).mT
+    torch.testing.assert_close(features_at(maps, points), expected, rtol=0, atol=1e-5)
+
+
+def test_a_map_of_one_pixel_is_read() -> None:
+    points = torch.tensor([[[0.0, 0.0], [0.7, 0.3]]])
+    assert features_at(torch.full((1, 1, 1, 1), 4.0), points)[0, :, 0].tolist() == [4.0, 4.0]
+
+
+def test_patches_hold_the_neighbours_row_by_row_and_zero_outside() -> None:
+    counted = torch.arange(1.0, 10.0).view(1, 1, 3, 3)
+    corner, centre = torch.tensor([[[0.0, 0.0]]]), torch.tensor([[[0.5, 0.5]]])
+    assert patches_at(counted, centre, 3).flatten().tolist() == list(range(1, 10))
+    assert patches_at(counted, corner, 3).flatten().tolist() == [0, 0, 0, 0, 1, 2, 0, 4, 5]
+
+
+def test_reading_a_few_points_has_the_right_gradient() -> None:
+    maps = torch.rand(1, 2, 3, 4, dtype=torch.float64, requires_grad=True)
+    points = torch.rand(1, 5, 2, dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda each: features_at(each, points), maps)

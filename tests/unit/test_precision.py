@@ -3,6 +3,7 @@ import time
 import pytest
 import torch
 
+from seem.models.mask_features import MaskFeatures
 from seem.models.precision import MAX_RELATIVE_ERROR, MIN_SPEEDUP, arithmetic, choose_precision
 from seem.models.segmenter import Segmenter
 from seem.models.structures import PixelFeatures
@@ -41,7 +42,7 @@ def test_the_lower_precision_must_be_faster_and_see_the_same(monkeypatch, speed_
         low = torch.is_autocast_enabled("cpu")
         clock[0] += 1 / speed_up if low else 1.0
         features = torch.ones(1, 1, 8, 8) * (1 + error if low else 1)
-        return PixelFeatures(features, (features,) * 3)
+        return PixelFeatures(MaskFeatures(features), (features,) * 3)
 
     monkeypatch.setattr(Segmenter, "encode_pixels", encode)
     monkeypatch.setattr(time, "perf_counter", lambda: clock[0])

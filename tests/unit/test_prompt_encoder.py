@@ -7,7 +7,9 @@ import torch
 
 from seem.models.decoder.draws import FairDraws
 from seem.models.decoder.policy import SEEM_V0, SEEM_V1
-from seem.models.prompt_encoder import PromptEncoder, SampledPixels, features_at, mean_by_owner
+from seem.models.mask_features import MaskFeatures
+from seem.models.ops.points import features_at
+from seem.models.prompt_encoder import PromptEncoder, SampledPixels, mean_by_owner
 from seem.models.structures import PixelFeatures, VisualPrompts
 
 SIZE = 16  # network pixels; masks are a quarter of it
@@ -22,7 +24,7 @@ def ramps(height, width):
 def pixels(batch=1):
     """A photo that shows coordinates at every level."""
     levels = tuple(ramps(size, size).expand(batch, -1, -1, -1) for size in (2, 4, 8))
-    return PixelFeatures(ramps(4, 4).expand(batch, -1, -1, -1), levels)
+    return PixelFeatures(MaskFeatures(ramps(4, 4).expand(batch, -1, -1, -1)), levels)
 
 
 def encoder(policy=SEEM_V1, **changes):
@@ -129,4 +131,7 @@ def test_the_shorter_photo_of_a_batch_is_padded():
 
 def test_padding_belongs_to_nobody():
     marks = SampledPixels(torch.tensor([[[0.0, 0.0], [1.0, 1.0]]]), torch.tensor([[0, -1]]))
-    assert mean_by_owner(ramps(4, 4), marks, 2, default=-1.0)[0].tolist() == [[0, 0], [-1, -1]]
+    assert mean_by_owner(MaskFeatures(ramps(4, 4)), marks, 2, default=-1.0)[0].tolist() == [
+        [0, 0],
+        [-1, -1],
+    ]

@@ -16,6 +16,34 @@ WEIGHTS = {
 }
 
 
+SMALL = {
+    "half": torch.tensor([1.5, -2.0], dtype=torch.float16),
+    "brain": torch.tensor([[1.5]], dtype=torch.bfloat16),
+    "double": torch.tensor([0.1], dtype=torch.float64),
+    "count": torch.tensor(7),
+    "flag": torch.tensor([True, False]),
+    "unusual": torch.tensor([40_000], dtype=torch.uint16),
+    "nothing": torch.zeros(0, 3),
+}
+
+
+def test_safetensors_of_any_type_are_read(tmp_path):
+    write_tensors(tmp_path / "a.safetensors", SMALL)
+    read = read_tensors(tmp_path / "a.safetensors").tensors
+    assert same(read, SMALL)
+    assert {name: value.dtype for name, value in read.items()} == {
+        name: value.dtype for name, value in SMALL.items()
+    }
+
+
+def test_tensors_stay_when_their_file_is_written_over(tmp_path):
+    path = tmp_path / "a.safetensors"
+    write_tensors(path, {**WEIGHTS, **SMALL})
+    read = read_tensors(path).tensors
+    path.write_bytes(bytes(path.stat().st_size))
+    assert same(read, {**WEIGHTS, **SMALL})
+
+
 class Bomb:
     """Pickles as a call that creates a file: what a malicious checkpoint would do on loading."""
 

@@ -49,7 +49,7 @@ def test_a_photo_becomes_a_pyramid(network):
     batch = photos(2)
     image = network.encode_image(batch)
     assert batch.padded_hw == (64, 96)
-    assert image.pixels.mask_features.shape == (2, 16, 16, 24)
+    assert image.pixels.mask_features.maps.shape == (2, 16, 16, 24)
     assert [tuple(level.shape[-2:]) for level in image.pixels.levels] == [(2, 3), (4, 6), (8, 12)]
     assert len(image.reads) == network.config.decoder.layers
 
@@ -74,12 +74,14 @@ def test_encoding_and_decoding_change_no_weight(network):
 
 def test_a_batch_is_its_photos(network):
     batch = photos(2)
-    together = network.encode_image(batch).pixels.mask_features
+    together = network.encode_image(batch).pixels.mask_features.maps
     for number in range(2):
         alone = network.encode_image(
             ImageBatch(batch.pixels[number : number + 1], batch.input_hw[:1])
         )
-        assert torch.allclose(together[number], alone.pixels.mask_features[0], rtol=0, atol=1e-9)
+        assert torch.allclose(
+            together[number], alone.pixels.mask_features.maps[0], rtol=0, atol=1e-9
+        )
 
 
 def test_threads_share_a_network(network):

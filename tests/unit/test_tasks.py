@@ -169,9 +169,25 @@ def test_the_best_class_of_every_pixel_wins(monkeypatch, largest):
     scores, masks = classes([0.9, 0.05, 0.05], [0.1, 0.8, 0.1]), drawn(LEFT, ALL)
     best = semantic.classify_by_queries(scores, masks, FRAME)
     assert best.classes.tolist() == [[CAT, CAT, SKY, SKY]] * 2
-    expected = torch.stack([*semantic.class_scores(scores, masks)]).max(dim=0)
+    probability = scores.softmax(dim=-1).T[:-1]
+    expected = torch.stack([*semantic.class_scores(probability, masks.sigmoid())]).max(dim=0)
     torch.testing.assert_close(best.scores, expected.values)
     assert torch.equal(best.classes, expected.indices)
+
+
+def test_blocks_of_pixels_choose_the_classes_that_all_pixels_together_choose(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    # fractions of two, whose sums are exact in any order
+    probability = torch.randint(0, 9, (5, 7), generator=generator) / 8
+    masks = torch.randint(0, 9, (7, 23), generator=generator) / 8
+    probability[4] = probability[3]  # the first of equals wins
+    expected = (probability @ masks).max(dim=0)
+    assert set(expected.indices.tolist()) >= {0, 3}
+    for size in (1, 10, 23, 100):
+        monkeypatch.setattr(semantic, "PIXELS_OF_BLOCK", size)
+        scores, winners = semantic.best_class_in_blocks(probability, masks)
+        torch.testing.assert_close(scores, expected.values)
+        assert torch.equal(winners, expected.indices)
 
 
 def test_with_a_background_a_pixel_may_be_none_of_the_classes():

@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from seem.checkpoints.safe import StateDict, read_tensors, write_tensors
 from seem.errors import SeemError
 from seem.images import InputImage
 from seem.models.decoder.decoder import ImageEncoding
+from seem.models.mask_features import MaskFeatures
 from seem.models.ops.attention import KeysValues
 from seem.models.structures import ImageBatch, PixelFeatures
 
@@ -27,8 +28,9 @@ SUFFIX = ".safetensors"
 DIGEST_KEY = "tensors_sha256"
 FORMAT_KEY, FORMAT = (
     "seem_photo",
-    "1",
+    "2",
 )  # metadata of our files; another number would be another layout
+READ_FORMATS = ("1", FORMAT)  # in the first, the convolution of the mask features has been applied
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +77,17 @@ def write_encoded_image(path: Path, seen: EncodedImageFile, overwrite: bool = Fa
     write_tensors(path, tensors, metadata)
 
 
-def read_encoded_image(path: Path) -> EncodedImageFile:
-    """Read such a file; `SeemError` for anything else."""
+def read_encoded_image(path: Path, mask_convolution: nn.Conv2d) -> EncodedImageFile:
+    """Read such a file; `SeemError` for anything else.
+
+    `mask_convolution` is the one that makes the mask features of the network that is to answer (`MaskFeatures`).
+    """
     if path.suffix != SUFFIX:
         raise SeemError(
             f"{path} is no encoded photo, which is a {SUFFIX} file; encode the picture with model.encode."
         )
     content = read_tensors(path)
-    if content.metadata.get(FORMAT_KEY) != FORMAT:
+    if content.metadata.get(FORMAT_KEY) not in READ_FORMATS:
         raise SeemError(
             f"{path} holds no encoded photo (weights are read by seem.load); write one with photo.save."
         )
@@ -98,7 +103,7 @@ def read_encoded_image(path: Path) -> EncodedImageFile:
             images=ImageBatch(
                 tensors.pop("network_pixels"), tuple((hw[0], hw[1]) for hw in facts["input_hw"])
             ),
-            memory=from_named_tensors(tensors),
+            memory=from_named_tensors(tensors, mask_convolution),
             seconds=facts["seconds"],
         )
     except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
@@ -138,12 +143,14 @@ def move_encoding(
     moved = {}
     for name, tensor in to_named_tensors(encoding).items():
         moved[name] = tensor.to(device, dtype)
-    return from_named_tensors(moved)
+    return from_named_tensors(moved, encoding.pixels.mask_features.convolution)
 
 
 def to_named_tensors(memory: ImageEncoding) -> StateDict:
     """Name every tensor of a photo's memory."""
-    named = {"mask_features": memory.pixels.mask_features}
+    mask_features = memory.pixels.mask_features
+    is_applied = mask_features.convolution is None
+    named = {"mask_features" if is_applied else "mask_cells": mask_features.cells}
     named |= {f"levels.{i}": level for i, level in enumerate(memory.pixels.levels)}
     named |= {f"small_masks.{i}": small for i, small in enumerate(memory.small_masks)}
     for i, read in enumerate(memory.reads):
@@ -152,11 +159,17 @@ def to_named_tensors(memory: ImageEncoding) -> StateDict:
     return named | {name: tensor for name, tensor in optional.items() if tensor is not None}
 
 
-def from_named_tensors(named: Mapping[str, Tensor]) -> ImageEncoding:
+def from_named_tensors(
+    named: Mapping[str, Tensor], mask_convolution: nn.Conv2d | None
+) -> ImageEncoding:
     """Put a photo's memory together again; `KeyError` or `ValueError` where a tensor is missing."""
+    if "mask_cells" in named:
+        mask_features = MaskFeatures(named["mask_cells"], mask_convolution)
+    else:
+        mask_features = MaskFeatures(named["mask_features"])
     keys, values = _numbered(named, "reads.", ".keys"), _numbered(named, "reads.", ".values")
     return ImageEncoding(
-        pixels=PixelFeatures(named["mask_features"], _numbered(named, "levels.")),
+        pixels=PixelFeatures(mask_features, _numbered(named, "levels.")),
         reads=tuple(KeysValues(*read) for read in zip(keys, values, strict=True)),
         small_masks=_numbered(named, "small_masks."),
         summary=named.get("summary"),

@@ -13,11 +13,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from seem.checkpoints.class_embeddings import ClassEmbeddings
 from seem.checkpoints.mapping import Converted, from_official
 from seem.checkpoints.safe import read_tensors, sha256_of, write_tensors
 from seem.config import SegmenterConfig
 from seem.errors import SeemError
-from seem.models.build import build
+from seem.models.build import assign_weights, build_without_weights
 from seem.models.segmenter import Segmenter
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.vocabulary import Vocabulary
@@ -44,6 +45,7 @@ class LoadedNetwork:
     """A network with its weights, and where they come from. `tokenizer` fetches the word pieces when first needed.
 
     `classes` are those that it was fine-tuned on, None where it was not; `fine_tuned_on` says on which data.
+    `class_embeddings` are those of class names that are stored beside the weights.
     """
 
     name: str
@@ -52,6 +54,7 @@ class LoadedNetwork:
     tokenizer: Callable[[], BytePairTokenizer]
     classes: Vocabulary | None = None
     fine_tuned_on: tuple[FineTuningData, ...] = ()
+    class_embeddings: ClassEmbeddings | None = None
 
 
 def read_model_name(path: Path, metadata: Mapping[str, str]) -> str:
@@ -66,11 +69,11 @@ def read_model_name(path: Path, metadata: Mapping[str, str]) -> str:
 
 
 def fill_network(config: SegmenterConfig, tensors: Mapping[str, Tensor], source: Path) -> Segmenter:
-    """Build a network and load our own tensors (any float precision) into it.
+    """Build a network of our own tensors (any float precision); it takes over those that are in float32.
 
     Raises `SeemError` that names missing, unknown and misshapen keys, and what is not finite.
     """
-    network = build(config)
+    network = build_without_weights(config)
     wanted = network.state_dict()
     tensors = current_keys(tensors)
     missing, unknown = sorted(set(wanted) - set(tensors)), sorted(set(tensors) - set(wanted))
@@ -88,7 +91,7 @@ def fill_network(config: SegmenterConfig, tensors: Mapping[str, Tensor], source:
                 f"{source} is no {config.name} checkpoint: it {what} {', '.join(keys[:4])}{more}."
             )
     check_tensors_finite(tensors, source)
-    network.load_state_dict({key: tensor.to(wanted[key].dtype) for key, tensor in tensors.items()})
+    assign_weights(network, tensors)
     return network
 
 
@@ -129,7 +132,7 @@ def convert_official(official: Path, out: Path, config: SegmenterConfig) -> tupl
 
     Raises `SeemError` as `read_official` does, and when `out` cannot be written.
     """
-    converted = read_official(official, build(config))
+    converted = read_official(official, build_without_weights(config))
     write_tensors(
         out, converted.tensors, {MODEL_KEY: config.name, "source_sha256": sha256_of(official)}
     )

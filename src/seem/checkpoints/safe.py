@@ -12,12 +12,14 @@ import os
 import pickle
 import re
 import stat
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import BufferedReader
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -40,6 +42,17 @@ WRAPPERS = (
 ZIP_MAGIC = b"PK\x03\x04"
 FORBIDDEN_NAME = re.compile(r"\bGLOBAL:? ([\w.]+)|Unsupported class ([\w.]+)")
 METADATA_KEY = "__metadata__"
+DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}  # of safetensors files, as far as networks use them
+HEADER_START = 8  # bytes of a safetensors file: the length of its header stands before it
 HASH_BLOCK = 1 << 20
 
 
@@ -87,15 +100,22 @@ def write_tensors(
 def _sort_metadata(file: Path) -> None:
     """Sort the metadata of a safetensors file, which come in another order each time, so that bytes are the same."""
     with file.open("r+b") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        header = json.loads(stream.read(length))
+        header = _read_header(stream)
+        length = stream.tell() - HEADER_START
         if METADATA_KEY not in header:
             return
         header[METADATA_KEY] = dict(sorted(header[METADATA_KEY].items()))
         text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
         if len(text) <= length:
-            stream.seek(8)
+            stream.seek(HEADER_START)
             stream.write(text.ljust(length))
+
+
+def _read_header(stream: BinaryIO) -> dict[str, Any]:
+    """Read the header of a safetensors file; the stream then stands where the tensors begin."""
+    length = int.from_bytes(stream.read(HEADER_START), "little")
+    header: dict[str, Any] = json.loads(stream.read(length))
+    return header
 
 
 def sha256_of(path: str | Path) -> str:
@@ -150,14 +170,36 @@ def _check_readable(path: Path) -> None:
 
 
 def _read_safetensors(path: Path) -> TensorFile:
+    """Read tensors into memory of their own.
+
+    Those that the library returns are parts of the mapped file: they change, or end the process, when the file is
+    written again, and using them as they are or copying them both keeps the file in memory beside the network.
+    """
     try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
+        with safe_open(path, framework="pt", device="cpu") as file, path.open("rb") as stream:
+            header = _read_header(stream)  # valid: the library has opened the file
+            start = stream.tell()
+            tensors: StateDict = {}
+            for name in file.keys():  # noqa: SIM118  (not a mapping)
+                if header[name]["dtype"] in DTYPES and sys.byteorder == "little":
+                    tensors[name] = _read_tensor(stream, start, header[name])
+                else:
+                    tensors[name] = file.get_tensor(name).clone()
             return TensorFile(tensors, dict(file.metadata() or {}))
     except (SafetensorError, OSError) as error:
         raise SeemError(
             f"{path} is not a safetensors file, or it is cut short ({short_reason(error)}); fetch or convert it again."
         ) from error
+
+
+def _read_tensor(stream: BufferedReader, start: int, entry: Mapping[str, Any]) -> Tensor:
+    """Read the tensor that an entry of a safetensors header describes; `start` is where the tensors begin."""
+    first, end = entry["data_offsets"]
+    memory = torch.empty(end - first, dtype=torch.uint8)
+    stream.seek(start + first)
+    if stream.readinto(memory.numpy().data) < len(memory):
+        raise OSError("it ends early")
+    return memory.view(DTYPES[entry["dtype"]]).reshape(entry["shape"])
 
 
 def _load_pickled(path: Path) -> object:

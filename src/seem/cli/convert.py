@@ -8,9 +8,13 @@ from typing import Annotated
 import typer
 
 from seem import zoo
+from seem.checkpoints.class_embeddings import path_beside
 from seem.checkpoints.network import convert_official as convert_checkpoint
+from seem.cli.class_embeddings import write_built_in_classes
+from seem.cli.errors import print_error, write_line
 from seem.cli.options import FLAG, check_file_to_write
 from seem.config import SegmenterConfig
+from seem.errors import SeemError
 
 
 def convert_command(
@@ -24,14 +28,32 @@ def convert_command(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", metavar=FLAG, help="Replace an existing OUT.")
     ] = False,
+    no_classes: Annotated[
+        bool,
+        typer.Option(
+            "--no-classes",
+            metavar=FLAG,
+            help="Do not compute the embeddings of COCO's and ADE20K's classes, which takes minutes.",
+        ),
+    ] = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", metavar=FLAG, help="Print nothing but errors.")
     ] = False,
 ) -> None:
-    """Convert an official checkpoint to safetensors; code inside the file never runs."""
+    """Convert an official checkpoint to safetensors; code inside the file never runs.
+
+    The embeddings of COCO's and ADE20K's class names go into OUT's neighbour, .classes.safetensors: with it beside OUT,
+    the first panoptic segmentation does not have to compute them.
+    """
     config = convertible_config(model)
     check_target(official, out, overwrite)
+    if not no_classes and path_beside(out).exists() and not overwrite:
+        raise FileExistsError(
+            f"{path_beside(out)} exists already; pass --overwrite or --no-classes."
+        )
     unused_tensors = convert_checkpoint(official, out, config)
+    if not no_classes:
+        write_classes(out, quiet=quiet)
     if quiet:
         return
     megabytes = out.stat().st_size / 1e6
@@ -40,6 +62,19 @@ def convert_command(
         typer.echo(
             f"Left out on purpose, the network does not need them: {', '.join(unused_tensors)}"
         )
+
+
+def write_classes(out: Path, *, quiet: bool) -> None:
+    """Write class embeddings beside a converted file; a line on stderr where the tokenizer cannot be fetched."""
+    if not quiet:
+        write_line(
+            "Computing the embeddings of class names, once; --no-classes skips that.",
+            to_errors=True,
+        )
+    try:
+        write_built_in_classes(out)
+    except SeemError as error:
+        print_error(f"{out} is written, without embeddings of class names: {error}")
 
 
 def convertible_config(name: str) -> SegmenterConfig:

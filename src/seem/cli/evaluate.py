@@ -21,7 +21,7 @@ from seem.data.opening import DatasetSpec
 from seem.evaluation.compare import LoadedReport, comparison_table, read_reports, results_markdown
 from seem.evaluation.formatting import entry_line
 from seem.evaluation.interfaces import NO_MODEL, ModelUnderTest, NoModel
-from seem.evaluation.plan import EvaluationRequest, EvaluationTask, open_split
+from seem.evaluation.plan import NO_BASELINES, EvaluationRequest, EvaluationTask, open_split
 from seem.evaluation.plots import plot
 from seem.evaluation.report import EvaluationReport
 from seem.evaluation.runner import run_evaluation as run
@@ -72,7 +72,7 @@ def evaluate_command(
         str,
         measure_option(
             metavar="NAME|FILE|none",
-            help_text="Name of the model (see seem models), or its file; none = baselines only.",
+            help_text="Name of the model (see seem models), or its file; none = --baselines alone.",
         ),
     ] = "nano",
     split: Annotated[str, measure_option(metavar="NAME", help_text="Split of the data.")] = "val",
@@ -99,12 +99,12 @@ def evaluate_command(
         int, measure_option(metavar="N", help_text="Number of clicks on each object.")
     ] = 20,
     baselines: Annotated[
-        str | None,
+        str,
         measure_option(
             metavar="disc,grabcut,walker|all|none",
-            help_text="Baselines that answer clicks too. Default: all on the photo pack.",
+            help_text="Baselines that answer clicks too; slow.",
         ),
-    ] = None,
+    ] = NO_BASELINES,
     seed: Annotated[
         int, measure_option(metavar="N", help_text="Random seed for sampling photos and prompts.")
     ] = 0,

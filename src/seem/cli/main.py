@@ -7,26 +7,19 @@ import os
 import sys
 from collections.abc import Sequence
 from functools import partial
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.core import TyperCommand
 from typer.main import get_command
 
 import seem
-from seem.cli.convert import convert_command
-from seem.cli.data import data_commands
 from seem.cli.errors import EXIT_INTERRUPTED, discard_output, report_error
-from seem.cli.evaluate import evaluate_command
-from seem.cli.finetune import finetune_command
 from seem.cli.interruption import run_program
-from seem.cli.models import models_command
 from seem.cli.prompts import OrderedCommand
-from seem.cli.retrieve import retrieve_command
-from seem.cli.segment import segment_command
-from seem.cli.track import track_command
-from seem.cli.train import train_command
 
 PATH_OPTIONS = (
     "--out", "--data", "--model", "--mask", "--audio", "--boxes", "--reference", "--reference-mask", "--ids-from",
@@ -34,25 +27,51 @@ PATH_OPTIONS = (
 )  # fmt: skip
 """Options whose value names a file or a folder."""
 
-app = typer.Typer(
-    epilog=(
-        "Exit codes: 0 = success, 1 = the work failed, 2 = the call is wrong. "
-        "SEEM_DEBUG=1 prints the traceback of an error."
-    ),
-    add_completion=False,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+VERBS = (
+    "segment",
+    "track",
+    "retrieve",
+    "models",
+    "convert",
+    "finetune",
+    "train",
+    "evaluate",
+    "data",
 )
-app.command("segment", cls=OrderedCommand)(segment_command)
-app.command("track", cls=OrderedCommand)(track_command)
-app.command("retrieve")(retrieve_command)
-app.command("models")(models_command)
-app.command("convert")(convert_command)
-app.command("finetune")(finetune_command)
-app.command("train")(train_command)
-app.command("evaluate")(evaluate_command)
-app.add_typer(data_commands, name="data")
+"""Every verb is a module of `seem.cli`: its function is `<verb>_command`, or its group of verbs `<verb>_commands`."""
+
+VERBS_WITH_PROMPTS = ("segment", "track")
+
+
+def app_with(verbs: Sequence[str]) -> typer.Typer:
+    """Return the command line with some of its verbs; only their modules are imported."""
+    app = typer.Typer(
+        epilog=(
+            "Exit codes: 0 = success, 1 = the work failed, 2 = the call is wrong. "
+            "SEEM_DEBUG=1 prints the traceback of an error."
+        ),
+        add_completion=False,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(describe_program)
+    for verb in verbs:
+        module = import_module(f"seem.cli.{verb}")
+        commands = getattr(module, f"{verb}_commands", None)
+        if commands is not None:
+            app.add_typer(commands, name=verb)
+        else:
+            cls = OrderedCommand if verb in VERBS_WITH_PROMPTS else TyperCommand
+            app.command(verb, cls=cls)(getattr(module, f"{verb}_command"))
+    return app
+
+
+def needed_verbs(words: Sequence[str]) -> tuple[str, ...]:
+    """Return the verb that a command line calls; all where it calls none, or one that there is not."""
+    if words and words[0] in VERBS:
+        return (words[0],)
+    return VERBS
 
 
 def show_version(requested: bool) -> bool:
@@ -63,7 +82,6 @@ def show_version(requested: bool) -> bool:
     return requested
 
 
-@app.callback()
 def describe_program(
     version: Annotated[
         bool,
@@ -91,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def call_verb(words: Sequence[str]) -> object:
     """Run one command line and return its exit code, None for success."""
     check_no_empty_path(words)
-    code: object = get_command(app).main(
+    code: object = get_command(app_with(needed_verbs(words))).main(
         args=list(words) or ["--help"], prog_name="seem", standalone_mode=False
     )
     if code == EXIT_INTERRUPTED:  # newer versions of typer catch what older ones let through

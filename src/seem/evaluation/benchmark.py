@@ -133,7 +133,7 @@ def check_finite_features(encoded: ImageUnderTest) -> None:
     """Raise `ValueError` for features that are NaN or infinite: predictions would be empty and look like any other."""
     if not isinstance(encoded, EncodedImage):
         return
-    if not bool(torch.isfinite(encoded.encoding.pixels.mask_features).all()):
+    if not bool(torch.isfinite(encoded.encoding.pixels.mask_features.cells).all()):
         raise ValueError(
             f"{encoded.model.name} encodes it as NaN or infinite numbers; its weights are broken"
         )

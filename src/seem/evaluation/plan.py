@@ -63,7 +63,7 @@ class EvaluationTask(str, enum.Enum):
     RETRIEVAL = "retrieval"
 
 
-_ALL_BASELINES, _NO_BASELINES = "all", "none"
+ALL_BASELINES, NO_BASELINES = "all", "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class EvaluationRequest:
         subset: a file of `seem data subset`; only its images are scored, and where single objects are scored only its
             objects.
         clicks: number of simulated clicks on each object.
-        baselines: names of `BASELINES` separated by commas, "all" or "none"; None = all on the photo pack, else none.
+        baselines: names of `BASELINES` separated by commas, "all" or "none": they take ten times as long as a model.
         seed: random seed for sampling.
         skip_bad: leave out images that cannot be read, or whose annotation cannot, instead of stopping at the first.
     """
@@ -90,7 +90,7 @@ class EvaluationRequest:
     at_most: int | None = None
     classes: str | None = None
     clicks: int = 20
-    baselines: str | None = None
+    baselines: str = NO_BASELINES
     seed: int = 0
     subset: str | None = None
     skip_bad: bool = False
@@ -408,13 +408,11 @@ def supported_tasks(model: ModelUnderTest) -> tuple[EvaluationTask, ...]:
     return tuple(task for task in EvaluationTask if task not in unsupported)
 
 
-def parse_baselines(text: str | None, *, is_pack: bool = True) -> tuple[ClickMethod, ...]:
+def parse_baselines(text: str) -> tuple[ClickMethod, ...]:
     """Parse the names of baselines; `ValueError` for an unknown one."""
-    if text is None:
-        text = _ALL_BASELINES if is_pack else _NO_BASELINES
-    if text == _ALL_BASELINES:
+    if text == ALL_BASELINES:
         return tuple(BASELINES.values())
-    if text == _NO_BASELINES:
+    if text == NO_BASELINES:
         return ()
     return tuple(map(_find_baseline, text.split(",")))
 
@@ -451,7 +449,7 @@ def _full_image(make: Callable[[Dataset, LabelSpace], Benchmark]) -> Maker:
 
 
 def _clicks(dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest) -> list[Benchmark]:
-    baselines = parse_baselines(request.baselines, is_pack=isinstance(dataset, Pack))
+    baselines = parse_baselines(request.baselines)
     if isinstance(model, NoModel):
         if not baselines:
             raise ValueError(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from seem.inference.prediction import (
@@ -21,11 +21,16 @@ from seem.inference.prediction import (
 )
 from seem.inference.prompt_decoder import PromptDecoder
 from seem.mask_codec import PackedMask
-from seem.models.ops.masks import dot
 from seem.models.precision import arithmetic
-from seem.models.structures import DecoderQuery
+from seem.models.structures import DecoderQuery, QueryOutputs
 from seem.results import Labels
-from seem.tasks.find import FIND_THRESHOLD, add_rival_logits, match_phrases, rival_names
+from seem.tasks.find import (
+    FIND_THRESHOLD,
+    add_rival_logits,
+    likely_queries,
+    match_phrases,
+    rival_names,
+)
 from seem.tasks.instance import foreground_probability, top_query_classes
 from seem.tasks.interactive import distinct_masks
 from seem.tasks.labels import categories_from_queries
@@ -38,11 +43,16 @@ KIND = "object queries"
 
 
 class QueryRecognizer:
-    """Reads the object queries of one image; they run once, at the first question. Implements `Recognizer`."""
+    """Reads the object queries of one image; they run once, at the first question. Implements `Recognizer`.
+
+    Scores come before masks: masks are computed for the queries whose scores pass, and once for all of them where all
+    are needed.
+    """
 
     def __init__(self, decoder: PromptDecoder) -> None:
         self.decoder = decoder
         self.runtime = decoder.runtime
+        self._queries: QueryOutputs | None = None
         self._regions: ImageRegions | None = None
         self._lock = threading.Lock()
 
@@ -53,12 +63,12 @@ class QueryRecognizer:
 
     def panoptic(self, vocabulary: Vocabulary, threshold: float) -> Prediction:
         """Merge the queries whose class score passes the threshold (published rule)."""
-        regions, class_logits = self.regions(vocabulary)
+        class_vectors, class_logits = self._classified(vocabulary)
         chosen = select_confident(class_logits, threshold)
-        masks = each_to_image_size(regions.mask_logits[chosen.queries], self.decoder.frame)
+        masks = each_to_image_size(self._mask_logits(chosen.queries), self.decoder.frame)
         is_thing = torch.tensor(vocabulary.is_thing)
         merged = merge_masks(chosen, masks, self.decoder.image.hw, is_thing)
-        vectors = regions.class_vectors[[segment.query for segment in merged.segments]]
+        vectors = class_vectors[[segment.query for segment in merged.segments]]
         return panoptic_prediction(
             merged.ids.cpu().numpy(), merged.segments, vocabulary, KIND, vectors
         )
@@ -70,27 +80,27 @@ class QueryRecognizer:
 
         `nms_threshold` None or 1 = all stay.
         """
-        regions, class_logits = self.regions(vocabulary)
-        pairs = top_query_classes(class_logits, torch.tensor(vocabulary.is_thing), top)
-        masks = to_input_size(regions.mask_logits, self.decoder.frame)
-        mask_scores = torch.stack([foreground_probability(mask) for mask in masks])
-        scores = pairs.scores * mask_scores[pairs.queries]
+        class_vectors, class_logits = self._classified(vocabulary)
+        is_thing = torch.tensor(vocabulary.is_thing)
+        pairs = top_query_classes(class_logits, is_thing, top).above(threshold)
+        queries, rows = torch.unique(pairs.queries, return_inverse=True)
+        masks = to_input_size(self._mask_logits(queries), self.decoder.frame)
+        mask_scores = masks.new_tensor([float(foreground_probability(mask)) for mask in masks])
+        scores = pairs.scores * mask_scores[rows]
         by_score = scores.argsort(descending=True)
         order = by_score[scores[by_score] >= threshold]
         if nms_threshold is not None and nms_threshold < 1:
-            distinct = distinct_masks(masks[pairs.queries[order]] > 0, nms_threshold)
-            order = order[distinct]
-        packed = self._pack_each(masks, pairs.queries[order].tolist())
-        has_pixels = [packed[query].area > 0 for query in pairs.queries[order].tolist()]
+            order = order[distinct_masks(masks[rows[order]] > 0, nms_threshold)]
+        packed = self._pack_each(masks, rows[order].tolist())
+        has_pixels = [packed[row].area > 0 for row in rows[order].tolist()]
         order = order[np.flatnonzero(has_pixels)]
-        queries = pairs.queries[order].tolist()
         names = names_of_classes(vocabulary, pairs.classes[order].tolist())
         return Prediction(
-            masks=[packed[query] for query in queries],
+            masks=[packed[row] for row in rows[order].tolist()],
             scores=scores[order].tolist(),
             labels=Labels(names, tuple(pairs.scores[order].tolist())),
             kind=KIND,
-            vectors=regions.class_vectors[queries],
+            vectors=class_vectors[pairs.queries[order]],
         )
 
     def semantic(self, vocabulary: Vocabulary) -> Prediction:
@@ -103,30 +113,29 @@ class QueryRecognizer:
 
     def find(self, vocabulary: Vocabulary, threshold: float, against: Classes) -> Prediction:
         """Compare the queries with the phrases and their rivals; an object has one phrase."""
-        regions, phrase_logits = self.regions(vocabulary)
+        class_vectors, phrase_logits = self._classified(vocabulary)
         rivals = self.runtime.class_logits(
-            regions.class_vectors, self._rival_embeddings(vocabulary, against)
+            class_vectors, self._rival_embeddings(vocabulary, against)
         )
-        masks = to_input_size(regions.mask_logits, self.decoder.frame)
-        matches = match_phrases(add_rival_logits(phrase_logits, rivals), masks, threshold)
-        queries = matches.queries.tolist()
+        logits = add_rival_logits(phrase_logits, rivals)
+        likely = likely_queries(logits, threshold)
+        masks = to_input_size(self._mask_logits(likely), self.decoder.frame)
+        matches = match_phrases(logits[likely], masks, threshold)
+        rows = matches.queries.tolist()
         names = names_of_classes(vocabulary, matches.phrases.tolist())
-        packed = self._pack_each(masks, queries)
+        packed = self._pack_each(masks, rows)
         return Prediction(
-            masks=[packed[query] for query in queries],
+            masks=[packed[row] for row in rows],
             scores=matches.scores.tolist(),
             labels=Labels(names, tuple(matches.phrase_scores.tolist())),
             kind=KIND,
-            vectors=regions.class_vectors[queries],
+            vectors=class_vectors[likely[rows]],
             notes=missing_phrase_notes(vocabulary, names),
         )
 
     def regions(self, vocabulary: Vocabulary) -> tuple[ImageRegions, Float[Tensor, "q k1"]]:
         """Return the object queries, and their logits of the classes, the background last."""
-        regions = self.object_queries()
-        return regions, self.runtime.class_logits(
-            regions.class_vectors, self.runtime.classifier(vocabulary)
-        )
+        return self.object_queries(), self._classified(vocabulary)[1]
 
     def label(self, mask_logits: Float[Tensor, "n h4 w4"]) -> Labels:
         """Label each mask with the class of the object query that overlaps it most."""
@@ -150,20 +159,46 @@ class QueryRecognizer:
         return None
 
     def object_queries(self) -> ImageRegions:
-        """Run the object queries, at most once per image."""
+        """Return all object queries with their masks, computed at most once per image."""
+        vectors = self._class_vectors()
         with self._lock:
             if self._regions is None:
-                with arithmetic(self.runtime.device, self.runtime.precision):
-                    self._regions = self._decode()
+                every = torch.arange(len(vectors), device=vectors.device)
+                self._regions = ImageRegions(vectors, self._compute_masks(every))
             return self._regions
 
-    def _decode(self) -> ImageRegions:
-        network, encoding = self.runtime.network, self.decoder.encoding
-        queries = network.decode(
-            encoding, DecoderQuery(), network.decoder.policy.region_kinds
-        ).regions
-        masks = dot(queries.mask_embeddings, encoding.pixels.mask_features)
-        return ImageRegions(queries.class_vectors[0].float(), masks[0].float())
+    def _classified(
+        self, vocabulary: Vocabulary
+    ) -> tuple[Float[Tensor, "q d"], Float[Tensor, "q k1"]]:
+        """Return the class vectors of the object queries, and their logits of the classes, the background last."""
+        vectors = self._class_vectors()
+        return vectors, self.runtime.class_logits(vectors, self.runtime.classifier(vocabulary))
+
+    def _class_vectors(self) -> Float[Tensor, "q d"]:
+        """Run the object queries, at most once per image; returns their class vectors."""
+        network = self.runtime.network
+        with self._lock:
+            if self._regions is not None:
+                return self._regions.class_vectors
+            if self._queries is None:
+                with arithmetic(self.runtime.device, self.runtime.precision):
+                    kinds = network.decoder.policy.region_kinds
+                    output = network.decode(self.decoder.encoding, DecoderQuery(), kinds)
+                self._queries = output.regions
+            return self._queries.class_vectors[0].float()
+
+    def _mask_logits(self, queries: Int[Tensor, " n"]) -> Float[Tensor, "n h w"]:
+        """Return the masks of some queries, from those of all where they have been computed."""
+        with self._lock:
+            if self._regions is not None:
+                return self._regions.mask_logits[queries]
+            return self._compute_masks(queries)
+
+    def _compute_masks(self, queries: Int[Tensor, " n"]) -> Float[Tensor, "n h w"]:
+        assert self._queries is not None
+        embeddings = self._queries.mask_embeddings[:, queries]
+        with arithmetic(self.runtime.device, self.runtime.precision):
+            return self.decoder.encoding.pixels.mask_features.logits(embeddings)[0].float()
 
     def _rival_embeddings(self, vocabulary: Vocabulary, against: Classes) -> Float[Tensor, "r d"]:
         """Return the embeddings of the names that compete with the phrases of `find`."""

@@ -47,7 +47,7 @@ def answer_grid_clicks(
 ) -> tuple[Float[Tensor, "n h w"], Float[Tensor, " n"]]:
     """Return the mask logits (stride 4, padded frame) and predicted quality (0-1) of every click of the grid."""
     features = image.pixels.mask_features
-    padded_hw = (4 * features.shape[-2], 4 * features.shape[-1])
+    padded_hw = (4 * features.hw[0], 4 * features.hw[1])
     logits, qualities = [], []
     for marks in torch.split(grid_clicks(input_hw, padded_hw, POINTS_PER_SIDE), POINTS_PER_PASS):
         positive = marks[None].to(features.device)

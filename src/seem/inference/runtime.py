@@ -11,12 +11,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from seem.checkpoints.class_embeddings import ClassEmbeddings
 from seem.checkpoints.network import LoadedNetwork
+from seem.inference.class_embeddings import ClassEmbeddingStore
 from seem.models.precision import Precision, arithmetic
 from seem.models.segmenter import Segmenter, unit_vectors
 from seem.models.structures import TextFeatures
+from seem.models.text.batches import encode_class_phrases, encode_tokens
 from seem.models.text.templates import BARE, TEMPLATES, class_phrases
-from seem.models.text.tokenizer import BytePairTokenizer
+from seem.models.text.tokenizer import BytePairTokenizer, Tokens
 from seem.vocabulary import Classes, Vocabulary
 
 BACKGROUND = "background"
@@ -27,7 +30,7 @@ MAX_CACHED_PHRASE_LISTS = (
     32  # phrase lists of a call whose features stay, for the next click beside the same phrase
 )
 MAX_PHRASES_OF_CACHED_LIST = 8  # longer lists are class lists, which are cached as classifiers
-TEXT_BATCH = 512  # phrases encoded together, which bounds memory
+MAX_PHRASES_TOGETHER = 12_000  # of class lists, tokenized together
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
@@ -73,6 +76,7 @@ class Runtime:
         self.classes = loaded.classes
         self._load_tokenizer: Callable[[], BytePairTokenizer] = loaded.tokenizer
         self._tokenizer: BytePairTokenizer | None = None
+        self._class_embeddings = ClassEmbeddingStore(loaded.network, loaded.class_embeddings)
         self._classifiers: RecentCache[str, Tensor] = RecentCache(MAX_CACHED_CLASSIFIERS)
         self._phrase_features: RecentCache[tuple[str, ...], TextFeatures] = RecentCache(
             MAX_CACHED_PHRASE_LISTS
@@ -97,22 +101,25 @@ class Runtime:
             cached = self._phrase_features.get(key)
         if cached is not None:
             return cached
-        tokens = self.tokenizer(list(key))
+        tokens = self._tokenize(key)
         with arithmetic(self.device, self.precision):
-            features = self.network.encode_text(
-                tokens.ids.to(self.device), tokens.valid.to(self.device)
-            )
+            features = encode_tokens(self.network.text, tokens)
         if len(key) <= MAX_PHRASES_OF_CACHED_LIST:
             with self._lock:
                 self._phrase_features.put(key, features)
         return features
+
+    def _tokenize(self, phrases: Sequence[str]) -> Tokens:
+        """Return the token ids of phrases on the device."""
+        tokens = self.tokenizer(list(phrases))
+        return Tokens(tokens.ids.to(self.device), tokens.valid.to(self.device))
 
     def vocabulary(self, classes: Classes = None) -> Vocabulary:
         """Read a `classes` argument: None are those that the model was fine-tuned on, or else COCO's 133."""
         return Vocabulary.coerce(self.classes if classes is None else classes)
 
     def classifier(self, vocabulary: Vocabulary) -> Float[Tensor, "k1 d"]:
-        """Return the normalised embedding of every class, the background last; cached.
+        """Return the normalised embedding of every class, the background last; cached, also on disk.
 
         The templates are the vocabulary's own, or else the model's.
         """
@@ -120,9 +127,17 @@ class Runtime:
             embeddings = self._classifiers.get(vocabulary.key)
             if embeddings is None:
                 names = [*vocabulary.phrases, BACKGROUND]
-                embeddings = self.embed_class_names(names, vocabulary.templates)
+                templates = vocabulary.templates or self._templates
+                embeddings = self._class_embeddings.embed(names, templates, self.embed_class_names)
                 self._classifiers.put(vocabulary.key, embeddings)
             return embeddings
+
+    @property
+    def _templates(self) -> tuple[str, ...]:
+        """The templates of class names that the model was trained with."""
+        if self.network.config.text.templates == "all":
+            return TEMPLATES
+        return (BARE.removesuffix("."),)
 
     def embed_class_names(
         self, names: Sequence[str], templates: Sequence[str] | None = None
@@ -132,17 +147,33 @@ class Runtime:
         The published rule: every name in every template, the mean of the normalised vectors, normalised.
         """
         if templates is None:
-            all_templates = self.network.config.text.templates == "all"
-            templates = TEMPLATES if all_templates else (BARE.removesuffix("."),)
-        names_together = max(1, TEXT_BATCH // len(templates))
-        batches = []
+            templates = self._templates
+        names_together = max(1, MAX_PHRASES_TOGETHER // len(templates))
+        means = []
         for start in range(0, len(names), names_together):
             phrases = class_phrases(names[start : start + names_together], templates)
-            vectors = unit_vectors(self.encode_phrases(phrases).phrases.float())
-            batches.append(torch.unflatten(vectors, 0, (-1, len(templates))).mean(dim=1))
-        means = torch.cat(batches)
-        length: Tensor = means.norm(dim=-1, keepdim=True)
-        return means / length
+            vectors = unit_vectors(self.encode_class_phrases(phrases, len(templates)))
+            means.append(torch.unflatten(vectors, 0, (-1, len(templates))).mean(dim=1))
+        embeddings = torch.cat(means)
+        length: Tensor = embeddings.norm(dim=-1, keepdim=True)
+        return embeddings / length
+
+    def encode_class_phrases(
+        self, phrases: Sequence[str], num_templates: int
+    ) -> Float[Tensor, "n d"]:
+        """Encode the phrases of classes, templates of a name together, in float32 whatever the precision."""
+        with arithmetic(self.device, "float32"):
+            tokens = self._tokenize(phrases)
+            return encode_class_phrases(self.network.text, tokens, num_templates)
+
+    def class_embeddings(self, vocabularies: Sequence[Vocabulary]) -> ClassEmbeddings:
+        """Return the embeddings of all names of some vocabularies, in the model's templates, as files hold them."""
+        names = dict.fromkeys([BACKGROUND])
+        for vocabulary in vocabularies:
+            names.update(dict.fromkeys(vocabulary.phrases))
+        key = self._class_embeddings.key(list(names), self._templates)
+        embeddings = self.embed_class_names(list(names), self._templates)
+        return ClassEmbeddings(key, tuple(names), embeddings)
 
     def class_logits(
         self, vectors: Float[Tensor, "n d"], classifier: Float[Tensor, "k d"]

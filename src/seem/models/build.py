@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypeAlias
 
 import torch
+from torch import Tensor
 
 from seem.config import (
     BackboneConfig,
@@ -24,6 +26,7 @@ from seem.models.backbones.focalnet import FocalNet
 from seem.models.backbones.sam_vit import SamViT
 from seem.models.decoder.decoder import MaskDecoder
 from seem.models.decoder.policy import POLICIES, RowKind
+from seem.models.initialization import NoInitialization
 from seem.models.mask_refiner import MaskRefiner
 from seem.models.pixel_decoders.deformable import DeformablePixelDecoder
 from seem.models.pixel_decoders.fpn import FPNPixelDecoder
@@ -56,9 +59,31 @@ def build(config: SegmenterConfig) -> Segmenter:
     if config.mask_refiner is not None:
         segmenter.mask_refiner = MaskRefiner(config.mask_refiner, mask_dim, text_dim)
         segmenter.text_embedding_head = TextEmbeddingHead(backbone.dims, text_dim, config.text_map)
-    if isinstance(config.backbone, EfficientNetLiteConfig):
-        segmenter.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a third faster on CPUs
+    arrange_weights(segmenter)
     return segmenter.eval()
+
+
+def build_without_weights(config: SegmenterConfig) -> Segmenter:
+    """Build a network that takes no memory, on the meta device: its tensors have shapes and no values."""
+    with torch.device("meta"), NoInitialization():
+        return build(config)
+
+
+def assign_weights(network: Segmenter, tensors: Mapping[str, Tensor]) -> None:
+    """Make tensors the weights of a network that was built without any; nothing is copied.
+
+    A tensor of another precision, or that has to lie in memory in another order, is replaced by a copy.
+    """
+    wanted = network.state_dict()
+    converted = {key: tensor.to(wanted[key].dtype) for key, tensor in tensors.items()}
+    network.load_state_dict(converted, assign=True)
+    arrange_weights(network)
+
+
+def arrange_weights(network: Segmenter) -> None:
+    """Bring the weights into the order in memory that suits the network."""
+    if isinstance(network.config.backbone, EfficientNetLiteConfig):
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a third faster on CPUs
 
 
 def build_backbone(config: BackboneConfig) -> Backbone:

@@ -61,6 +61,6 @@ def _time_encoding(
     for _ in range(NUM_TRIALS):
         started = time.perf_counter()
         with arithmetic(device, precision):
-            features = model.encode_pixels(image).mask_features.float().cpu()
+            features = model.encode_pixels(image).mask_features.maps.float().cpu()
         seconds.append(time.perf_counter() - started)
     return min(seconds[1:]), features

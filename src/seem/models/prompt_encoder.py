@@ -9,12 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from seem.models.decoder.draws import Draws
 from seem.models.decoder.policy import Policy
+from seem.models.initialization import normal_parameter
+from seem.models.mask_features import MaskFeatures
+from seem.models.ops.points import features_at
 from seem.models.structures import PixelFeatures, VisualPrompts, VisualTokens
 
 
@@ -33,9 +35,9 @@ class PromptEncoder(nn.Module):
         super().__init__()
         self.policy = policy
         self.level_projections = nn.ParameterList(
-            torch.randn(dim, dim) * dim**-0.5 for _ in range(num_levels)
+            normal_parameter(dim, dim, std=dim**-0.5) for _ in range(num_levels)
         )
-        self.signs = nn.Parameter(torch.randn(2, dim))
+        self.signs = normal_parameter(2, dim)
 
     def forward(self, prompts: VisualPrompts, pixels: PixelFeatures, draws: Draws) -> VisualTokens:
         """Encode the prompts of every object.
@@ -47,10 +49,10 @@ class PromptEncoder(nn.Module):
         num_objects = prompts.positive.shape[1]
         levels = []
         for projection, level in zip(self.level_projections, pixels.levels, strict=True):
-            projected = torch.einsum("bchw,cd->bdhw", level, projection)
-            positive_tokens = features_at(projected, positive.points_unit) + self.signs[0]
-            negative_tokens = features_at(projected, negative.points_unit) + self.signs[1]
-            levels.append(torch.cat((positive_tokens, negative_tokens), dim=1))
+            positive_tokens = features_at(level, positive.points_unit) @ projection
+            negative_tokens = features_at(level, negative.points_unit) @ projection
+            signed = (positive_tokens + self.signs[0], negative_tokens + self.signs[1])
+            levels.append(torch.cat(signed, dim=1))
         return VisualTokens(
             levels=tuple(levels),
             owner=torch.cat((positive.owner, negative.owner), dim=1),
@@ -90,31 +92,15 @@ class PromptEncoder(nn.Module):
         return torch.cat(chosen) if chosen else owner
 
 
-def features_at(
-    maps: Float[Tensor, "b c h w"], points_unit: Float[Tensor, "b p 2"]
-) -> Float[Tensor, "b p c"]:
-    """Read a map at unit coordinates, bilinear; 0 and 1 are the centres of the outermost pixels.
-
-    Coordinates keep at least single precision: with the 8 bits of bfloat16 a click would be read half a pixel off in a
-    map of 256.
-    """
-    precise = torch.promote_types(maps.dtype, torch.float32)
-    grid = (2 * points_unit.to(precise) - 1)[:, :, None]
-    sampled = F.grid_sample(
-        maps.to(precise), grid, mode="bilinear", padding_mode="zeros", align_corners=True
-    )
-    return sampled[..., 0].transpose(1, 2).to(maps.dtype)
-
-
 def mean_by_owner(
-    maps: Float[Tensor, "b c h w"],
+    mask_features: MaskFeatures,
     pixels: SampledPixels,
     num_objects: int,
     default: float,
 ) -> Float[Tensor, "b {num_objects} c"]:
     """Return the mean feature of the pixels of each object; every component is `default` where there are none."""
-    objects = torch.arange(num_objects, device=maps.device)
+    objects = torch.arange(num_objects, device=mask_features.device)
     is_owned = pixels.owner[:, None] == objects[None, :, None]
     counts = is_owned.sum(dim=-1, keepdim=True)
-    total = is_owned.to(maps.dtype) @ features_at(maps, pixels.points_unit)
+    total = mask_features.sums_at(pixels.points_unit, is_owned.to(mask_features.cells.dtype))
     return torch.where(counts > 0, total / counts.clamp(min=1), default)

@@ -15,6 +15,7 @@ from seem.config import SegmenterConfig
 from seem.models.decoder.decoder import ImageEncoding, MaskDecoder
 from seem.models.decoder.draws import Draws, FairDraws
 from seem.models.decoder.policy import RowKind
+from seem.models.initialization import normal_parameter
 from seem.models.kind import ModelKind, kind_of
 from seem.models.mask_refiner import MaskRefiner
 from seem.models.prompt_encoder import PromptEncoder
@@ -58,19 +59,32 @@ class Segmenter(nn.Module):
         self.decoder = decoder
         self.mask_refiner = mask_refiner
         self.text_embedding_head = text_embedding_head
-        table = torch.randn(image_projection or 0, config.decoder.dim) * 0.02
-        self.image_projection = nn.Parameter(table) if image_projection else None
+        self.image_projection: nn.Parameter | None = None
+        if image_projection:
+            self.image_projection = normal_parameter(image_projection, config.decoder.dim, std=0.02)
 
-    def encode_image(self, images: ImageBatch) -> ImageEncoding:
-        """Run the image network: everything that no prompt changes."""
+    def encode_image(self, images: ImageBatch, *, many_masks: bool = False) -> ImageEncoding:
+        """Run the image network: everything that no prompt changes.
+
+        `many_masks`: the masks of hundreds of queries will be asked for (training, which asks every layer), so that the
+        convolution behind the mask features pays (`MaskFeatures`).
+        """
         pyramid: Pyramid = self.backbone(images.pixels)
-        encoding: ImageEncoding = self.decoder.read(self.pixel_decoder(pyramid))
+        pixels: PixelFeatures = self.pixel_decoder(pyramid)
+        if many_masks or self.mask_refiner is not None:
+            pixels = replace(pixels, mask_features=pixels.mask_features.applied())
+        encoding: ImageEncoding = self.decoder.read(pixels)
         if self.text_embedding_head is not None:
             encoding = replace(encoding, text_map=self.text_embedding_head(pyramid.maps))
         if self.image_projection is not None:
             summary = pyramid.maps[-1].mean(dim=(2, 3)) @ self.image_projection
             encoding = replace(encoding, summary=summary)
         return encoding
+
+    @property
+    def mask_convolution(self) -> nn.Conv2d:
+        """The convolution that makes the mask features (`MaskFeatures`)."""
+        return self.pixel_decoder.mask_features  # type: ignore[return-value]
 
     def encode_pixels(self, images: ImageBatch) -> PixelFeatures:
         """Run backbone and pixel decoder."""

@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from seem.models.mask_features import MaskFeatures
+
 
 @dataclass(frozen=True, slots=True)
 class ImageBatch:
@@ -47,7 +49,7 @@ class PixelFeatures:
     `levels` are at strides 32, 16 and 8, in this order, the order in which decoder layers read them.
     """
 
-    mask_features: Float[Tensor, "b c h w"]
+    mask_features: MaskFeatures
     levels: tuple[Float[Tensor, "b d _hl _wl"], ...]
 
 
@@ -147,7 +149,7 @@ class QueryOutputs:
     """What the queries of one group say.
 
     `class_vectors` live in the text space (compare with phrases or class names by cosine); a mask is the product of a
-    mask embedding with the mask features (`models.ops.masks.dot`). For groups with one set of queries per object the
+    mask embedding with the mask features (`MaskFeatures.logits`). For groups with one set of queries per object the
     rows are object-major.
     """
 

@@ -33,6 +33,12 @@ class PhraseMatches:
     scores: Float[Tensor, " n"]
 
 
+def likely_queries(phrase_logits: Float[Tensor, "q k1"], threshold: float) -> Int[Tensor, " n"]:
+    """Return the queries whose best phrase is probable enough for any mask: a product is no larger than a factor."""
+    probability = phrase_logits.softmax(dim=-1)[:, :-1].max(dim=-1).values
+    return (probability >= threshold).nonzero()[:, 0]
+
+
 def match_phrases(
     phrase_logits: Float[Tensor, "q k1"], mask_logits: Float[Tensor, "q h w"], threshold: float
 ) -> PhraseMatches:
@@ -43,9 +49,7 @@ def match_phrases(
     IoU is above `SAME_OBJECT_IOU`, the best stays.
     """
     probability, phrases = phrase_logits.softmax(dim=-1)[:, :-1].max(dim=-1)
-    likely = (probability >= threshold).nonzero()[
-        :, 0
-    ]  # a product is no larger than its first factor
+    likely = likely_queries(phrase_logits, threshold)
     mask_scores = [foreground_probability(mask) for mask in mask_logits[likely]]
     mask_score = torch.stack(mask_scores) if mask_scores else probability[likely]
     scores = probability[likely] * mask_score

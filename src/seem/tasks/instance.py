@@ -16,6 +16,11 @@ class QueryClassPairs:
     scores: Float[Tensor, " n"]
     classes: Int[Tensor, " n"]
 
+    def above(self, threshold: float) -> QueryClassPairs:
+        """Return the pairs that may score `threshold` or more with a mask: a product is no larger than a factor."""
+        likely = self.scores >= threshold
+        return QueryClassPairs(self.queries[likely], self.scores[likely], self.classes[likely])
+
 
 def top_query_classes(
     class_logits: Float[Tensor, "q k1"], is_thing: Bool[Tensor, " k"], top: int = 100

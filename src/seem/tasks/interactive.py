@@ -19,7 +19,6 @@ from seem.models.decoder.decoder import ImageEncoding
 from seem.models.decoder.draws import Draws
 from seem.models.decoder.policy import RowKind
 from seem.models.mask_refiner import OUTLINE_LOGIT, prompt_maps
-from seem.models.ops.masks import dot
 from seem.models.segmenter import Segmenter, unit_vectors
 from seem.models.structures import (
     DecoderQuery,
@@ -176,7 +175,7 @@ def segment_objects(
         by_text = ~marked & objects_with_phrases(phrases, audio, tokens)
         scores = torch.where(by_text[..., None], text_agreement(queries, text_vectors), scores)
     chosen = top_queries(queries, scores, top)
-    coarse = dot(chosen.mask_embeddings, image.pixels.mask_features)
+    coarse = image.pixels.mask_features.logits(chosen.mask_embeddings)
     if model.mask_refiner is None:
         return ObjectMasks(coarse, None, chosen.class_vectors)
     similarity = None
@@ -185,7 +184,7 @@ def segment_objects(
     maps = prompt_maps(prompts, coarse, previous, similarity)
     ambiguous = has_marks_alone(prompts, text_vectors, previous)
     refined = model.mask_refiner.best_masks(
-        image.pixels.mask_features, maps, chosen.class_vectors, ambiguous, top
+        image.pixels.mask_features.maps, maps, chosen.class_vectors, ambiguous, top
     )
     copies = refined.logits.shape[1] // maps.shape[1]
     vectors = chosen.class_vectors.repeat_interleave(copies, dim=1)

@@ -10,7 +10,6 @@ from torch import Tensor
 from seem.models.decoder.decoder import ImageEncoding
 from seem.models.decoder.draws import Draws
 from seem.models.decoder.policy import RowKind
-from seem.models.ops.masks import dot
 from seem.models.segmenter import Segmenter, join_phrases, unit_vectors
 from seem.models.structures import DecoderQuery, PhraseTokens, TextFeatures
 from seem.tasks.interactive import ObjectMasks, top_queries
@@ -32,9 +31,8 @@ def answer_phrases(
     assert queries is not None
     similarity = model.phrase_logits(queries.class_vectors, phrases.phrases).mean(dim=-1)
     chosen = top_queries(queries, similarity[:, None], top)
-    return ObjectMasks(
-        dot(chosen.mask_embeddings, image.pixels.mask_features), None, chosen.class_vectors
-    )
+    masks = image.pixels.mask_features.logits(chosen.mask_embeddings)
+    return ObjectMasks(masks, None, chosen.class_vectors)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from seem.tasks.postprocess import ImageFrame, to_image_size, to_input_size, to_output_size
+from seem.tasks.postprocess import (
+    ImageFrame,
+    each_to_image_size,
+    to_image_size,
+    to_input_size,
+    to_output_size,
+)
 
 PRESENCE_THRESHOLD = 0.7  # presence score of a class that is named anywhere (`docs/nano/`)
 CELL_THRESHOLD = (
@@ -24,6 +30,8 @@ BEST_CELLS_RATIO = 0.01  # of the cells of the image, over which that mean is ta
 MAX_RESIZED_VALUES = (
     1 << 28
 )  # values of all queries at image size that are still resized before they are summed
+PIXELS_OF_BLOCK = 8192  # whose scores of all classes are computed together
+CLASSES_OF_BLOCK = 16  # whose maps are computed together
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,35 +51,48 @@ def classify_by_queries(
     frame: ImageFrame,
     background: bool = False,
 ) -> SemanticPrediction:
-    """Classify pixels at image size, one class at a time, so that memory does not grow with the number of classes.
+    """Sum over queries class probability times mask probability; the class with the highest sum wins a pixel.
 
-    The official order resizes masks, then sums them. For images so large that all masks do not fit (2.6 megapixels with
-    101 queries) class scores are summed at network size and resized instead. `background`: "no object" competes too, as
-    in the official evaluation of data sets that have one (`keep_sem_bgd`).
+    Source: official `semantic_inference`, which resizes masks, then sums them. For images so large that all masks do
+    not fit (2.6 megapixels with 101 queries) sums at network size are resized instead. `background`: "no object"
+    competes too, as in the official evaluation of data sets that have one (`keep_sem_bgd`).
     """
+    class_probability = class_logits.softmax(dim=-1).T
+    if not background:
+        class_probability = class_probability[:-1]
     height, width = frame.output_hw
-    if len(mask_logits) * height * width <= MAX_RESIZED_VALUES:
-        masks = to_image_size(mask_logits, frame)
-        return best_class_per_pixel(class_scores(class_logits, masks, background))
-    small_masks = to_input_size(mask_logits, frame)
-    scores = class_scores(class_logits, small_masks, background)
-    return best_class_per_pixel(to_output_size(score[None], frame)[0] for score in scores)
+    if len(mask_logits) * height * width > MAX_RESIZED_VALUES:
+        mask_probability = to_input_size(mask_logits, frame).sigmoid()
+        small_scores = class_scores(class_probability, mask_probability)
+        return best_class_per_pixel(to_output_size(score[None], frame)[0] for score in small_scores)
+    masks = mask_logits.new_empty(len(mask_logits), height, width)
+    for mask, resized in zip(masks, each_to_image_size(mask_logits, frame), strict=True):
+        torch.sigmoid(resized, out=mask)
+    scores, classes = best_class_in_blocks(class_probability, masks.flatten(1))
+    return SemanticPrediction(classes.view(height, width), scores.view(height, width))
+
+
+def best_class_in_blocks(
+    class_probability: Float[Tensor, "k q"], mask_probability: Float[Tensor, "q p"]
+) -> tuple[Float[Tensor, " p"], Int[Tensor, " p"]]:
+    """Return the highest score of every pixel and its class, the first of equals.
+
+    Block by block of pixels: the scores of all classes stay in the processor's cache, and masks are read once.
+    """
+    scores, classes = [], []
+    for block in torch.split(mask_probability, PIXELS_OF_BLOCK, dim=1):
+        best = (class_probability @ block).max(dim=0)
+        scores.append(best.values)
+        classes.append(best.indices)
+    return torch.cat(scores), torch.cat(classes)
 
 
 def class_scores(
-    class_logits: Float[Tensor, "q k1"],
-    mask_logits: Float[Tensor, "q H W"],
-    background: bool = False,
-) -> Iterator[Float[Tensor, "H W"]]:
-    """Sum over queries class probability times mask probability, one class after the other.
-
-    Source: official `semantic_inference`. `background`: the last class, "no object", is among them.
-    """
-    mask_probability = mask_logits.sigmoid()
-    class_probability = class_logits.softmax(dim=-1)
-    if not background:
-        class_probability = class_probability[:, :-1]
-    return (torch.einsum("q,qhw->hw", weight, mask_probability) for weight in class_probability.T)
+    class_probability: Float[Tensor, "k q"], mask_probability: Float[Tensor, "q h w"]
+) -> Iterator[Float[Tensor, "h w"]]:
+    """Yield the scores of one class after the other, so that memory does not grow with the number of classes."""
+    for few in torch.split(class_probability, CLASSES_OF_BLOCK):
+        yield from torch.einsum("kq,qhw->khw", few, mask_probability)
 
 
 def classify_by_text_map(

@@ -99,11 +99,18 @@ def feature_maps(image: ImageEncoding, images: ImageBatch) -> tuple[Float[Tensor
     stride = grid_stride(images.padded_hw)
     hw = (images.padded_hw[0] // stride, images.padded_hw[1] // stride)
     colours = F.adaptive_avg_pool2d(F.pixel_unshuffle(images.pixels.float(), STRIDE), hw)
-    fine = F.adaptive_avg_pool2d(image.pixels.mask_features.float(), hw)
+    fine = mask_feature_map(image, hw).float()
     level = F.interpolate(
         image.pixels.levels[-1].float(), size=hw, mode="bilinear", align_corners=False
     )
     return fine[0], level[0], colours[0]
+
+
+def mask_feature_map(image: ImageEncoding, hw: tuple[int, int]) -> Float[Tensor, "b c h w"]:
+    """Return the mask features, or means over squares of their cells: at half the size they are known already."""
+    if hw == image.pixels.mask_features.hw:
+        return image.pixels.mask_features.maps
+    return F.adaptive_avg_pool2d(image.small_masks[-1], hw)
 
 
 def grid_stride(padded_hw: tuple[int, int]) -> int:

@@ -4,8 +4,9 @@ One class for every version: `policy.py` says which rows attend to which. Each l
 query's own mask is foreground), group attention, feed-forward; the heads predict from the queries before the first
 layer and after each. Sources: X-Decoder, section 3; SEEM, section 3.1 and figure 3.
 
-Differences from the official code: rows that cannot influence the wanted outputs are not computed; attention masks come
-from mask features shrunk once per level (shrinking is linear), never from full-size masks.
+Differences from the official code: rows that cannot influence the wanted outputs are not computed, and neither is what
+a layer would make of tokens that the next one replaces; attention masks come from mask features shrunk once per level
+(shrinking is linear), never from full-size masks.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from seem.config import DecoderConfig
 from seem.models.decoder.draws import Draws, FairDraws
 from seem.models.decoder.layers import CaptionHead, DecoderLayer, Heads
 from seem.models.decoder.policy import POLICIES, Group, Policy, RowKind
+from seem.models.initialization import normal_parameter
 from seem.models.ops.attention import KeysValues
 from seem.models.ops.masks import dot, map_hw, resize, shrink_or_grow, visible_pixels
 from seem.models.ops.position import sine_position
@@ -66,12 +68,12 @@ class MaskDecoder(nn.Module):
         super().__init__()
         dim = config.dim
         self.policy = POLICIES[config.policy]
-        self.query_features = nn.Parameter(torch.randn(config.num_queries, dim))
-        self.query_positions = nn.Parameter(torch.randn(config.num_queries, dim))
+        self.query_features = normal_parameter(config.num_queries, dim)
+        self.query_positions = normal_parameter(config.num_queries, dim)
         if config.num_memory:
-            self.memory_features = nn.Parameter(torch.randn(config.num_memory, dim))
-            self.memory_positions = nn.Parameter(torch.randn(config.num_memory, dim))
-        self.level_embedding = nn.Parameter(torch.randn(3, dim))
+            self.memory_features = normal_parameter(config.num_memory, dim)
+            self.memory_positions = normal_parameter(config.num_memory, dim)
+        self.level_embedding = normal_parameter(3, dim)
         self.layers = nn.ModuleList(
             DecoderLayer(dim, config.num_heads, config.ffn) for _ in range(config.layers)
         )
@@ -79,20 +81,29 @@ class MaskDecoder(nn.Module):
         self.captions = CaptionHead(dim, context) if self.policy.group(RowKind.CAPTION) else None
 
     def read(self, pixels: PixelFeatures) -> ImageEncoding:
-        """Compute everything that no prompt changes: keys and values of every layer, and small mask features."""
+        """Compute everything that no prompt changes: keys and values of every layer, and small mask features.
+
+        Antialiased bicubic resizing reads every cell: it takes the mask features themselves.
+        """
+        mask_features = pixels.mask_features
+        if self.policy.resampling == "bicubic":
+            mask_features = mask_features.applied()
         levels = []
         small_masks = []
         for level, embedding in zip(pixels.levels, self.level_embedding, strict=True):
             levels.append(level + embedding[:, None, None])
             hw = map_hw(level)
-            small_masks.append(shrink_or_grow(pixels.mask_features, hw, self.policy.resampling))
+            if self.policy.resampling == "bicubic":
+                small_masks.append(shrink_or_grow(mask_features.cells, hw, "bicubic"))
+            else:
+                small_masks.append(mask_features.shrunk(hw))
         keys_values = []
         for i, layer in enumerate(self.layers):
             level = levels[i % len(levels)]
             position = sine_position(map_hw(level), level.shape[1], level.device, level.dtype)
             keys_values.append(layer.project_image(level + position, level))  # type: ignore[operator]
         return ImageEncoding(
-            PixelFeatures(pixels.mask_features, tuple(levels)),
+            PixelFeatures(mask_features, tuple(levels)),
             tuple(keys_values),
             tuple(small_masks),
         )
@@ -112,14 +123,15 @@ class MaskDecoder(nn.Module):
         """
         policy = self.policy.composed() if query.composed else self.policy
         blocks = self.build_blocks(image, query, policy, groups, draws)
-        x = torch.cat([block.features for block in blocks], dim=1)
-        positions = torch.cat([block.positions for block in blocks], dim=1)
-        visible_rows = row_attention_mask(blocks)
+        carried = [block for block in blocks if not block.group.changes_with_level]
+        x = torch.cat([block.features for block in carried], dim=1)
+        positions = torch.cat([block.positions for block in carried], dim=1)
+        visible_rows = row_attention_mask(carried, blocks)
         num_readers = sum(block.features.shape[1] for block in blocks if block.group.reads_image)
-        outputs = [self.apply_heads(x, blocks)]
+        outputs = [self.apply_heads(x, carried)]
         for i, layer in enumerate(self.layers):
             level = i % len(image.small_masks)
-            pixel_mask = pixel_attention_mask(outputs[-1], blocks, query, image.small_masks[level])
+            pixel_mask = pixel_attention_mask(outputs[-1], carried, query, image.small_masks[level])
             readers = layer.attend_to_image(  # type: ignore[operator]
                 x[:, :num_readers],
                 positions[:, :num_readers],
@@ -127,10 +139,10 @@ class MaskDecoder(nn.Module):
                 pixel_mask,
             )
             x = torch.cat((readers, x[:, num_readers:]), dim=1)
-            x, positions = replace_level_tokens(x, positions, blocks, query, level)
-            x = layer.attend_to_rows(x, positions, visible_rows)  # type: ignore[operator]
+            tokens = level_tokens(query, blocks, level, x)
+            x = layer.attend_to_rows(x, positions, tokens, visible_rows)  # type: ignore[operator]
             x = layer.feed_forward(x)  # type: ignore[operator]
-            outputs.append(self.apply_heads(x, blocks))
+            outputs.append(self.apply_heads(x, carried))
         *earlier, last = outputs
         return replace(last, intermediate=tuple(earlier)) if intermediate else last
 
@@ -143,7 +155,7 @@ class MaskDecoder(nn.Module):
         draws: Draws,
     ) -> list[Block]:
         """Make the rows of every group that is needed for the wanted ones."""
-        batch = len(image.pixels.mask_features)
+        batch = len(image.pixels.mask_features.cells)
         groups = policy.needed(wanted, present_kinds(policy, query))
         return [self.build_block(group, query, policy, draws, batch) for group in groups]
 
@@ -280,17 +292,19 @@ def similarity_pooled(
     return similarity.softmax(dim=-1) @ others
 
 
-def row_attention_mask(blocks: list[Block]) -> Bool[Tensor, "b s s"] | None:
+def row_attention_mask(
+    attending: list[Block], attended: list[Block]
+) -> Bool[Tensor, "b r s"] | None:
     """Return which rows (first axis) attend to which (second axis). None where all attend to all.
 
     Two rows that belong to objects attend to each other only if it is the same one. No row attends to padding, except
     padding of its own kind.
     """
-    if len(blocks) == 1 and not blocks[0].group.owned:
+    if len(attended) == 1 and not attended[0].group.owned:
         return None
     lines = []
-    for rows in blocks:
-        parts = [block_attention_mask(rows, columns) for columns in blocks]
+    for rows in attending:
+        parts = [block_attention_mask(rows, columns) for columns in attended]
         lines.append(torch.cat(parts, dim=2))
     return torch.cat(lines, dim=1)
 
@@ -354,21 +368,14 @@ def caption_pixels(caption: CaptionPrefix, hw: tuple[int, int]) -> Bool[Tensor, 
     return ~hidden.flatten(2).expand(-1, length, -1)
 
 
-def replace_level_tokens(
-    x: Float[Tensor, "b s d"],
-    positions: Float[Tensor, "b s d"],
-    blocks: list[Block],
-    query: DecoderQuery,
-    level: int,
-) -> tuple[Float[Tensor, "b s d"], Float[Tensor, "b s d"]]:
-    """Replace tokens of prompted pixels, which stand last, by those of this level: features and positions alike."""
-    level_tokens = []
+def level_tokens(
+    query: DecoderQuery, blocks: list[Block], level: int, x: Float[Tensor, "b r d"]
+) -> Float[Tensor, "b p d"]:
+    """Return the tokens of prompted pixels that join this level's rows `x`, in the order of their blocks."""
+    tokens = [x[:, :0]]
     for block in blocks:
         if block.group.kind is RowKind.VISUAL_TOKENS and query.visual is not None:
-            level_tokens.append(query.visual.levels[level])
+            tokens.append(query.visual.levels[level])
         elif block.group.kind is RowKind.REFERENCE_TOKENS and query.reference is not None:
-            level_tokens.append(query.reference.levels[level])
-    num_others = x.shape[1] - sum(tokens.shape[1] for tokens in level_tokens)
-    new_x = torch.cat((x[:, :num_others], *level_tokens), dim=1)
-    new_positions = torch.cat((positions[:, :num_others], *level_tokens), dim=1)
-    return new_x, new_positions
+            tokens.append(query.reference.levels[level])
+    return torch.cat(tokens, dim=1)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from seem.models.initialization import normal_parameter
 from seem.models.ops.attention import Attention, KeysValues
 from seem.models.structures import QueryOutputs
 
@@ -34,7 +35,7 @@ class DecoderLayer(nn.Module):
         """Project a feature map to keys and values, once per image."""
         return self.image_attention.project(
             keys.flatten(2).transpose(1, 2), values.flatten(2).transpose(1, 2)
-        )
+        ).by_head()
 
     def attend_to_image(
         self,
@@ -48,14 +49,21 @@ class DecoderLayer(nn.Module):
         return self.image_norm(x + attended)  # type: ignore[no-any-return]
 
     def attend_to_rows(
-        self, x: Rows, positions: Rows, visible: Bool[Tensor, "b s s"] | None
+        self,
+        x: Rows,
+        positions: Rows,
+        tokens: Float[Tensor, "b p d"],
+        visible: Bool[Tensor, "b r s"] | None,
     ) -> Rows:
-        """Apply group attention; `visible` are the rows that each row attends to, None = all."""
+        """Apply group attention; `visible` are the rows, then the tokens, that each row attends to, None = all.
+
+        Tokens are attended to and attend to nothing; they are their own positions.
+        """
         positioned = x + positions
-        attended = self.group_attention(
-            positioned, self.group_attention.project(positioned, x), visible
+        context = self.group_attention.project(
+            torch.cat((positioned, 2 * tokens), dim=1), torch.cat((x, tokens), dim=1)
         )
-        return self.group_norm(x + attended)  # type: ignore[no-any-return]
+        return self.group_norm(x + self.group_attention(positioned, context, visible))  # type: ignore[no-any-return]
 
     def feed_forward(self, x: Rows) -> Rows:
         """Transform every row by itself."""
@@ -69,7 +77,7 @@ class Heads(nn.Module):
     def __init__(self, dim: int, mask_dim: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(dim)
-        self.class_projection = nn.Parameter(torch.randn(dim, dim) * dim**-0.5)
+        self.class_projection = normal_parameter(dim, dim, std=dim**-0.5)
         self.mask_layers = nn.ModuleList(
             (nn.Linear(dim, dim), nn.Linear(dim, dim), nn.Linear(dim, mask_dim))
         )
@@ -86,5 +94,5 @@ class CaptionHead(nn.Module):
 
     def __init__(self, dim: int, context: int) -> None:
         super().__init__()
-        self.positions = nn.Parameter(torch.randn(context, dim))
-        self.projection = nn.Parameter(torch.randn(dim, dim) * dim**-0.5)
+        self.positions = normal_parameter(context, dim)
+        self.projection = normal_parameter(dim, dim, std=dim**-0.5)

@@ -46,6 +46,8 @@ class Group:
     """Within the group, a row attends to itself and those before it."""
     pools: RowKind | None = None
     """Answers with a mean of that group's rows, weighted by likeness, instead of its own row."""
+    changes_with_level: bool = False
+    """Rows are features of a level: every layer reads those of its own level, and what it makes of them is dropped."""
     unmasked: int = 0
     """How many rows, from the first, read the full image instead of their own mask's foreground."""
 
@@ -147,7 +149,14 @@ def _kinds(*kinds: RowKind) -> frozenset[RowKind]:
 
 
 def _tokens(kind: RowKind, *attends_to: RowKind, owned: bool = False) -> Group:
-    return Group(kind, _kinds(*attends_to), reads_image=False, answers=False, owned=owned)
+    return Group(
+        kind,
+        _kinds(*attends_to),
+        reads_image=False,
+        answers=False,
+        owned=owned,
+        changes_with_level=kind in (RowKind.REFERENCE_TOKENS, RowKind.VISUAL_TOKENS),
+    )
 
 
 _SEEM = (

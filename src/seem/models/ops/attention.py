@@ -17,6 +17,15 @@ class KeysValues:
     keys: Float[Tensor, "b heads k e"]
     values: Float[Tensor, "b heads k e"]
 
+    def by_head(self) -> KeysValues:
+        """Bring what each head reads together in memory, where that pays for what is read many times.
+
+        In bfloat16 few queries take a quarter of the time then; in float32 too little less to be worth the copy.
+        """
+        if self.keys.dtype is not torch.bfloat16:
+            return self
+        return KeysValues(self.keys.contiguous(), self.values.contiguous())
+
 
 class Attention(nn.Module):
     """Scaled dot-product attention whose four projections are plain linear layers.

@@ -13,8 +13,16 @@ from torch import Tensor
 def dot(
     mask_embeddings: Float[Tensor, "b q c"], mask_features: Float[Tensor, "b c h w"]
 ) -> Float[Tensor, "b q h w"]:
-    """Return mask logits: the product of each query's embedding with every pixel's features."""
-    return torch.einsum("bqc,bchw->bqhw", mask_embeddings, mask_features)
+    """Return mask logits: the product of each query's embedding with every pixel's features.
+
+    In bfloat16 the pixels are the rows of the product: behind the published backbones they lie so in memory.
+    """
+    pixels = mask_features.flatten(2)
+    if pixels.dtype is torch.bfloat16:
+        products = (pixels.mT @ mask_embeddings.mT).mT.contiguous()
+    else:
+        products = mask_embeddings @ pixels
+    return torch.unflatten(products, -1, mask_features.shape[-2:])
 
 
 def resize(

@@ -6,12 +6,12 @@ may use a seeded generator and another a recorded sequence.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 Draw: TypeAlias = Callable[[tuple[int, ...]], Tensor]
@@ -46,6 +46,56 @@ def sample_at(
         align_corners=align_corners,
     )
     return sampled[..., 0]
+
+
+def features_at(
+    maps: Float[Tensor, "b c h w"], points_unit: Float[Tensor, "b p 2"]
+) -> Float[Tensor, "b p c"]:
+    """Read all channels at a few points, bilinearly; 0 and 1 are the centres of the outermost pixels.
+
+    As `sample_at` with `align_corners`, but only the four pixels around each point are read and converted: coordinates
+    keep single precision, for with the 8 bits of bfloat16 a click would be read half a pixel off in a map of 256. The
+    result has the dtype of the map.
+    """
+    return patches_at(maps, points_unit, 1)[:, :, 0]
+
+
+def patches_at(
+    maps: Float[Tensor, "b c h w"], points_unit: Float[Tensor, "b p 2"], size: int
+) -> Float[Tensor, "b p {size}*{size} c"]:
+    """Read the `size` x `size` pixels (odd) around a few points: what a convolution there would read, row by row.
+
+    Bilinear between the four positions of a convolution around the point; pixels and positions outside the map are
+    zero.
+    """
+    height, width = maps.shape[-2:]
+    precise = torch.promote_types(maps.dtype, torch.float32)
+    x, y = (points_unit.to(precise) * points_unit.new_tensor([width - 1, height - 1])).unbind(-1)
+    offsets = torch.arange(size, device=maps.device) - size // 2
+    row_offsets, column_offsets = offsets.repeat_interleave(size), offsets.repeat(size)
+    pixels = maps.flatten(2).mT
+    image = torch.arange(len(maps), device=maps.device)[:, None, None]
+    total = torch.zeros((), dtype=precise, device=maps.device)
+    for row, row_weight in _neighbours(y, height):
+        for column, column_weight in _neighbours(x, width):
+            rows = row[..., None] + row_offsets
+            columns = column[..., None] + column_offsets
+            inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+            index = rows.clamp(0, height - 1) * width + columns.clamp(0, width - 1)
+            weight = (row_weight * column_weight)[..., None] * inside
+            total = total + pixels[image, index] * weight[..., None]
+    return total.to(maps.dtype)
+
+
+def _neighbours(
+    coordinates: Float[Tensor, "b p"], length: int
+) -> Iterator[tuple[Int[Tensor, "b p"], Float[Tensor, "b p"]]]:
+    """Yield the whole coordinates below and above, and the weight of each; 0 outside the map."""
+    below = coordinates.floor()
+    for neighbour in (below, below + 1):
+        weight = 1 - (coordinates - neighbour).abs()
+        is_inside = (neighbour >= 0) & (neighbour < length)
+        yield neighbour.long(), weight * is_inside
 
 
 @torch.no_grad()

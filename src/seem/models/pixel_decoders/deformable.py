@@ -12,6 +12,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from seem.config import DeformableConfig
+from seem.models.initialization import normal_parameter
+from seem.models.mask_features import MaskFeatures
 from seem.models.ops.masks import map_hw, resize
 from seem.models.ops.position import sine_position
 from seem.models.pixel_decoders.fpn import ConvNorm
@@ -31,7 +33,7 @@ class DeformablePixelDecoder(nn.Module):
             nn.Sequential(nn.Conv2d(in_dim, dim, 1), nn.GroupNorm(groups, dim))
             for in_dim in coarse_first
         )
-        self.level_embedding = nn.Parameter(torch.randn(NUM_LEVELS, dim))
+        self.level_embedding = normal_parameter(NUM_LEVELS, dim)
         self.encoder = nn.ModuleList(DeformableLayer(config) for _ in range(config.encoder_layers))
         self.lateral = ConvNorm(in_dims[0], dim, 1, groups)
         self.output = ConvNorm(dim, dim, 3, groups)
@@ -51,7 +53,9 @@ class DeformablePixelDecoder(nn.Module):
         for part, hw in zip(split_levels(tokens, sizes), sizes, strict=True):
             levels.append(part.transpose(1, 2).reshape(len(part), -1, *hw))
         y = self.lateral(finest) + resize(levels[-1], map_hw(finest))
-        return PixelFeatures(self.mask_features(F.relu(self.output(y))), tuple(levels))
+        return PixelFeatures(
+            MaskFeatures(F.relu(self.output(y)), self.mask_features), tuple(levels)
+        )
 
     def positions(
         self, sizes: list[tuple[int, int]], tokens: Float[Tensor, "b s d"]

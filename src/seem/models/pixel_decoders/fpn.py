@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from seem.config import PixelDecoderConfig
+from seem.models.mask_features import MaskFeatures
 from seem.models.ops.attention import Attention
 from seem.models.ops.position import sine_position
 from seem.models.structures import PixelFeatures, Pyramid
@@ -57,7 +58,7 @@ class FPNPixelDecoder(nn.Module):
                 adapter(level)
                 for adapter, level in zip(self.level_adapters, coarse_levels, strict=True)
             ]
-        return PixelFeatures(self.mask_features(y), tuple(coarse_levels))
+        return PixelFeatures(MaskFeatures(y, self.mask_features), tuple(coarse_levels))
 
     def encode(self, x: Float[Tensor, "b d h w"]) -> Float[Tensor, "b d h w"]:
         """Let every pixel of the coarsest map attend to every other."""

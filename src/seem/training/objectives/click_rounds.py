@@ -10,7 +10,6 @@ from torch import Tensor
 from seem.models.decoder.decoder import ImageEncoding
 from seem.models.decoder.draws import RandomDraws
 from seem.models.decoder.policy import RowKind
-from seem.models.ops.masks import dot
 from seem.models.segmenter import Segmenter
 from seem.models.structures import DecoderQuery, QueryOutputs, VisualPrompts
 from seem.simulation.next_click import seem_next_clicks
@@ -71,4 +70,4 @@ def best_masks(
     best = (by_object @ vectors[..., None]).squeeze(-1).argmax(dim=-1)
     index = best[:, :, None, None].expand(-1, -1, 1, by_object.shape[-1])
     chosen = by_object.gather(2, index)[:, :, 0]
-    return dot(chosen, image.pixels.mask_features)
+    return image.pixels.mask_features.logits(chosen)

@@ -18,8 +18,9 @@ from torch import Tensor
 from seem.data.training_sample import TrainingSample
 from seem.models.decoder.decoder import ImageEncoding
 from seem.models.decoder.policy import RowKind
+from seem.models.mask_features import MaskFeatures
 from seem.models.mask_refiner import RefinedMasks, outline_logits, prompt_maps
-from seem.models.ops.masks import dot, resize
+from seem.models.ops.masks import resize
 from seem.models.segmenter import Segmenter, unit_vectors
 from seem.models.structures import (
     DecoderOutput,
@@ -273,7 +274,7 @@ def encode_semantic_prompts(
         return SemanticPrompts(tokens, None, vectors)
     partners = _partner_indices(len(phrases), batch.reference.device)
     pixels = PixelFeatures(
-        image.pixels.mask_features[partners],
+        MaskFeatures(image.pixels.mask_features.maps[partners]),
         tuple(level[partners] for level in image.pixels.levels),
     )
     regions = VisualPrompts(batch.reference, torch.zeros_like(batch.reference))
@@ -343,14 +344,14 @@ def run_round(
     assert output.visual is not None
     assert model.mask_refiner is not None
     assert image.text_map is not None
-    coarse = dot(output.visual.mask_embeddings, image.pixels.mask_features)
+    coarse = image.pixels.mask_features.logits(output.visual.mask_embeddings)
     if previous is not None:
         previous = resize(previous, (coarse.shape[-2], coarse.shape[-1]))
     maps = prompt_maps(
         marks, coarse, previous, text_similarity_maps(image.text_map, prompts.vectors)
     )
     refined = model.mask_refiner(
-        image.pixels.mask_features,
+        image.pixels.mask_features.maps,
         maps,
         output.visual.class_vectors,
         with_candidates=with_candidates,

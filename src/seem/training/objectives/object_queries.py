@@ -10,7 +10,6 @@ from torch import Tensor
 
 from seem.data.training_sample import TrainingSample
 from seem.models.decoder.decoder import ImageEncoding
-from seem.models.ops.masks import dot
 from seem.models.ops.points import Draw
 from seem.models.segmenter import Segmenter
 from seem.models.structures import QueryOutputs
@@ -35,7 +34,7 @@ def object_query_loss(
 ) -> Tensor:
     """Return the weighted loss of class names and masks, mean over images; 0 if none is annotated completely."""
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-    masks = dot(answers.mask_embeddings, image.pixels.mask_features).float()
+    masks = image.pixels.mask_features.logits(answers.mask_embeddings).float()
     logits = class_name_logits(model, answers.class_vectors, names)
 
     def draw(shape: tuple[int, ...]) -> Tensor:

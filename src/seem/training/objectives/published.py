@@ -23,7 +23,6 @@ from torch import Tensor
 from seem.models.decoder.decoder import ImageEncoding
 from seem.models.decoder.draws import RandomDraws
 from seem.models.decoder.policy import RowKind
-from seem.models.ops.masks import dot
 from seem.models.segmenter import Segmenter, unit_vectors
 from seem.models.structures import (
     CaptionPrefix,
@@ -101,7 +100,7 @@ def published_loss(
     def draw(shape: tuple[int, ...]) -> Tensor:
         return torch.rand(shape, generator=generator).to(batch.truth.device)
 
-    image = model.encode_image(batch.images)
+    image = model.encode_image(batch.images, many_masks=True)
     kinds, texts = draw_texts(batch, kinds, config, tokenizer, rng)
     encoded = texts.encode(model, tokenizer, rng)
     targets = [image_targets(batch, b, texts, encoded, kinds) for b in range(len(batch.samples))]
@@ -261,7 +260,7 @@ def head_prediction(
     """Return what one prediction head predicts for the given query groups."""
 
     def masks(answers: QueryOutputs) -> Tensor:
-        return dot(answers.mask_embeddings, image.pixels.mask_features).float()
+        return image.pixels.mask_features.logits(answers.mask_embeddings).float()
 
     objects = phrases = visual = None
     if output.object is not None and RowKind.OBJECT in kinds:
