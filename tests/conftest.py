@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import jaxtyping
 import pytest
 import torch
 from jaxtyping import install_import_hook
@@ -45,6 +46,14 @@ def own_cache_of_reports(tmp_path_factory: pytest.TempPathFactory, monkeypatch) 
     if module is not None:
         folder = tmp_path_factory.getbasetemp() / "cache"
         monkeypatch.setattr(module, "cache_folder", lambda: folder)
+
+
+@pytest.fixture
+def without_type_checks():
+    """Let PyTorch trace networks: its symbolic sizes are no `int`."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(autouse=True)

@@ -37,6 +37,19 @@ def tiny_nano() -> config.SegmenterConfig:
     )
 
 
+def tiny_nano2() -> config.SegmenterConfig:
+    """Shrink the next embedded model: another backbone, and several masks a click."""
+    return replace(
+        tiny_nano(),
+        name="nano2",
+        backbone=config.EfficientNetLiteConfig(
+            (8, 8, 8, 8, 16, 16, 16), depths=(1, 1, 1, 1, 1, 1, 1), has_norm=False
+        ),
+        mask_refiner=config.MaskRefinerConfig(dims=(8, 8, 16), candidates=3),
+        text_map=config.TextMapConfig(fine=8, widened=32),
+    )
+
+
 def tiny_v1() -> config.SegmenterConfig:
     """Shrink SEEM v1."""
     v1 = config.seem_focal_t_v1()
@@ -52,7 +65,7 @@ def tiny_v1() -> config.SegmenterConfig:
     )
 
 
-CONFIGS = {"nano": tiny_nano, "seem-focal-t-v1": tiny_v1}
+CONFIGS = {"nano": tiny_nano, "nano2": tiny_nano2, "seem-focal-t-v1": tiny_v1}
 
 
 def tiny_network(name: str, seed: int = 0) -> Segmenter:

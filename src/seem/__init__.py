@@ -3,6 +3,7 @@
 from seem import startup  # first: it ends a command line that is interrupted here
 from seem.encoded_image import EncodedImage
 from seem.errors import SeemError
+from seem.exporting.export import export
 from seem.loading import load
 from seem.model import Model
 from seem.prompts import Audio, Box, Mask, Point, Polygon, Reference, Scribble, Stroke, Text
@@ -32,6 +33,7 @@ __all__ = [
     "Text",
     "Vocabulary",
     "__version__",
+    "export",
     "list_models",
     "load",
     "save_dataset",

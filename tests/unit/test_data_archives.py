@@ -11,6 +11,7 @@ import tiny_data as tiny
 from seem.data import archives
 from seem.data.opening import list_splits, open_dataset
 from seem.data.records import DataError
+from seem.errors import SeemError
 
 SQUARE = {"label": "cat", "points": [[2, 3], [6, 7]], "shape_type": "rectangle"}
 
@@ -92,7 +93,7 @@ def test_zip_is_bounded(tmp_path, monkeypatch):
         open_dataset(str(file))
     monkeypatch.undo()
     monkeypatch.setattr(archives, "DISK_SHARE", 0.0)
-    with pytest.raises(DataError, match="unpack it elsewhere"):
+    with pytest.raises(SeemError, match="unpack it elsewhere"):
         open_dataset(str(file))
 
 

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from seem.cli.errors import single_line
 from seem.cli.main import main
 from seem.errors import SeemError, naming_file
 from seem.mask_codec import PackedMask
+from seem.training.checkpoint import write_state
 from seem.video import VideoWriter
 from seem.writing import png_writer, text_writer, write_together
 
@@ -131,6 +133,41 @@ def test_shards_that_do_not_fit_name_their_file(tmp_path, capfd):
     tar = tmp_path / "new" / "out" / "val-000000.tar"
     assert capfd.readouterr().err.startswith(f"seem: Cannot write {tar}: File too large; free some")
     assert [path.name for path in tmp_path.iterdir()] == ["coco"]
+
+
+@pytest.mark.usefixtures("small_files")
+@pytest.mark.parametrize(
+    "words",
+    [
+        "data check {}",
+        "evaluate --data {} --model none",
+        "finetune --data {} --out run --processes 1",
+    ],
+)
+def test_an_archive_that_does_not_fit_is_work_that_failed(tmp_path, monkeypatch, capfd, words):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    archive = tmp_path / "set.zip"
+    noise = np.random.default_rng(0).bytes(3000)
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("images/a.png", noise + bytes(9000))
+    assert main(words.format(archive).split()) == 1
+    line = f"seem: {archive} cannot be unpacked into {tmp_path / 'temporary'} (File too large); "
+    assert capfd.readouterr().err.startswith(line)
+    assert list((tmp_path / "temporary").iterdir()) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["set.zip", "temporary"]
+
+
+@pytest.mark.usefixtures("small_files")
+def test_a_checkpoint_that_does_not_fit_is_one_plain_line(tmp_path):
+    file = tmp_path / "state.pt"
+    with pytest.raises(SeemError) as caught:
+        write_state(file, {"weights": torch.rand(9_000)})
+    assert re.fullmatch(
+        rf"Cannot write {file} \(\w[^\[\]]*\)\. Make room, then resume\.", str(caught.value)
+    )
+    assert list(tmp_path.iterdir()) == []
 
 
 WRITE = """

@@ -33,6 +33,7 @@ VERBS = (
     "retrieve",
     "models",
     "convert",
+    "export",
     "finetune",
     "train",
     "evaluate",

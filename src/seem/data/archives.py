@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from seem.data.records import DataError
+from seem.errors import SeemError
 from seem.part_files import new_part, remove_part
 
 MAX_MEMBERS = 1_000_000
@@ -43,6 +44,7 @@ def unpacked_folder(path: Path) -> Path:
 
     Raises:
         DataError: it is no zip file, damaged, encrypted or too large, or a member would leave the folder.
+        SeemError: there is no room for it on the disk.
     """
     state = path.stat()
     return _unpack(path.resolve(), state.st_mtime_ns, state.st_size)
@@ -59,7 +61,7 @@ def _unpack(path: Path, _time: int, _size: int) -> Path:
             _check_room(members, path, folder)
             for name, member in members.items():
                 _write_member(archive, member, folder / name)
-    except DataError:
+    except (DataError, SeemError):
         remove_part(temporary)
         raise
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
@@ -69,7 +71,7 @@ def _unpack(path: Path, _time: int, _size: int) -> Path:
     except OSError as error:
         remove_part(temporary)
         reason = error.strerror or str(error)
-        raise DataError(
+        raise SeemError(
             f"{path} cannot be unpacked into {temporary.parent} ({reason}); unpack it elsewhere and give the folder, "
             "or set TMPDIR to a larger disk."
         ) from error
@@ -115,7 +117,7 @@ def _check_room(members: dict[str, zipfile.ZipInfo], path: Path, folder: Path) -
     needed = sum(member.file_size for member in members.values())
     free = shutil.disk_usage(folder).free
     if needed > DISK_SHARE * free:
-        raise DataError(
+        raise SeemError(
             f"{path} holds {needed:,} bytes, and {folder.parent.parent} has {free:,} free; unpack it elsewhere "
             "and give the folder, or set TMPDIR to a larger disk."
         )

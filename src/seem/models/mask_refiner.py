@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from seem.config import MaskRefinerConfig
-from seem.models.ops.masks import map_hw, resize
+from seem.models.ops.masks import cell_maxima, cell_means, map_hw, resize
 from seem.models.structures import VisualPrompts
 
 NUM_MAPS = 8
@@ -256,7 +256,7 @@ def inside_means(
     probability: Float[Tensor, "n k h w"], features: Float[Tensor, "n c h2 w2"]
 ) -> Float[Tensor, "n k c"]:
     """Return the mean feature inside each of several masks an object."""
-    shares = F.adaptive_avg_pool2d(probability, (features.shape[-2], features.shape[-1])).flatten(2)
+    shares = cell_means(probability, map_hw(features)).flatten(2)
     weights = (shares / (shares.sum(dim=2, keepdim=True) + 1e-3)).to(features.dtype)
     return weights @ features.flatten(2).mT
 
@@ -269,7 +269,7 @@ def mask_statistics(
     Returns the mean feature inside each mask, and two numbers: its mean probability inside, and its share of the frame.
     """
     probability = logits.detach().float().sigmoid()
-    shares = F.adaptive_avg_pool2d(probability[:, None], (features.shape[-2], features.shape[-1]))
+    shares = cell_means(probability[:, None], map_hw(features))
     total = (shares.sum(dim=(2, 3)) + 1e-3).to(features.dtype)
     inside_mean = (features * shares.to(features.dtype)).sum(dim=(2, 3)) / total
     inside = probability > 0.5
@@ -291,14 +291,14 @@ def prompt_maps(
     polygons, 1 inside); text similarity of each cell (`text_similarity_maps` times `SIMILARITY_GAIN`, 0 without text).
     """
     hw = (coarse.shape[-2], coarse.shape[-1])
-    positive = F.adaptive_max_pool2d(prompts.positive.to(coarse.dtype), hw)
-    negative = F.adaptive_max_pool2d(prompts.negative.to(coarse.dtype), hw)
+    positive = cell_maxima(prompts.positive.to(coarse.dtype), hw)
+    negative = cell_maxima(prompts.negative.to(coarse.dtype), hw)
     marks = torch.stack((positive, negative), dim=2)
     previous_mask = bounds = similar = torch.zeros_like(coarse)
     if previous is not None:
         previous_mask = torch.tanh(resize(previous, hw) / 2)
     if prompts.bounds is not None:
-        bounds = F.adaptive_max_pool2d(prompts.bounds.to(coarse.dtype), hw)
+        bounds = cell_maxima(prompts.bounds.to(coarse.dtype), hw)
     if similarity is not None:
         similar = SIMILARITY_GAIN * resize(similarity.to(coarse.dtype), hw)
     others = (previous_mask, torch.tanh(coarse / 2), bounds, similar)

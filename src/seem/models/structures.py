@@ -140,6 +140,8 @@ class DecoderQuery:
     caption: CaptionPrefix | None = None
     previous: Float[Tensor, "b n h4 w4"] | None = None
     """Mask logits of the previous round."""
+    has_previous: Bool[Tensor, "b n"] | None = None
+    """Which objects have a previous mask; None = all."""
     num_objects: int = 0
     composed: bool = False
 

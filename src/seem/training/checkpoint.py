@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -12,11 +13,14 @@ from typing import Any
 import torch
 
 from seem.checkpoints.safe import flush_to_disk
-from seem.errors import SeemError
+from seem.errors import SeemError, short_reason
 from seem.training.config import TrainConfig
 from seem.training.replicas import TrainedWeights
 
 STATE_FILE = "state.pt"
+
+TORCH_PLACE = re.compile(r"^\[enforce fail at [^\]]*\][\s.]*")
+"""How errors of PyTorch's writer begin: the line of its source."""
 
 
 @dataclass(slots=True)
@@ -87,8 +91,7 @@ def write_state(file: Path, state: Mapping[str, Any]) -> None:
 def _reason(error: OSError | RuntimeError) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    first_sentence, *_ = str(error).split(". ")
-    return first_sentence
+    return short_reason(RuntimeError(TORCH_PLACE.sub("", str(error))))
 
 
 def resume(file: Path, weights: TrainedWeights, optimizer: torch.optim.Optimizer) -> Progress:

@@ -177,8 +177,9 @@ class MaskDecoder(nn.Module):
             case RowKind.MEMORY:
                 slot_draws = FairDraws() if policy.independent_objects else draws
                 index, owner = slot_draws.memory(query.num_objects, len(self.memory_features))
-                return learned_rows(
-                    group, (self.memory_features, self.memory_positions), index, owner, batch
+                tables = (self.memory_features, self.memory_positions)
+                return without_missing(
+                    learned_rows(group, tables, index, owner, batch), query.has_previous
                 )
             case RowKind.CAPTION:
                 assert query.caption is not None
@@ -276,6 +277,14 @@ def learned_rows(
     return Block(group, features, positions, owner.to(features.device).expand(batch, -1))
 
 
+def without_missing(block: Block, present: Bool[Tensor, "b n"] | None) -> Block:
+    """Turn the rows of objects that are not present into padding."""
+    if present is None:
+        return block
+    owner = torch.where(present.gather(1, block.owner), block.owner, -1)
+    return replace(block, owner=owner)
+
+
 def zero_owner(tokens: Float[Tensor, "b r d"]) -> Int[Tensor, "b r"]:
     """Return the owner column of rows that belong to no object."""
     return torch.zeros(tokens.shape[:2], dtype=torch.long, device=tokens.device)
@@ -350,7 +359,7 @@ def pixel_attention_mask(
             visible.append(foreground)
         elif kind is RowKind.MEMORY and query.previous is not None:
             previous = visible_pixels(resize(query.previous, hw))
-            owner = block.owner[:, :, None].expand(-1, -1, previous.shape[-1])
+            owner = block.owner.clamp(min=0)[:, :, None].expand(-1, -1, previous.shape[-1])
             visible.append(previous.gather(1, owner))
         elif kind is RowKind.CAPTION and query.caption is not None:
             visible.append(caption_pixels(query.caption, hw))

@@ -53,6 +53,30 @@ def visible_pixels(logits: Float[Tensor, "b q h w"]) -> Bool[Tensor, "b q hw"]:
     return inside | ~inside.any(dim=-1, keepdim=True)
 
 
+def cell_means(
+    maps: Float[Tensor, "b q h w"], hw: tuple[int, int]
+) -> Float[Tensor, "b q {hw[0]} {hw[1]}"]:
+    """Average maps over the cells of a coarser grid."""
+    window = _even_window(maps, hw)
+    return F.adaptive_avg_pool2d(maps, hw) if window is None else F.avg_pool2d(maps, window)
+
+
+def cell_maxima(
+    maps: Float[Tensor, "b q h w"], hw: tuple[int, int]
+) -> Float[Tensor, "b q {hw[0]} {hw[1]}"]:
+    """Take the maximum of maps over the cells of a coarser grid."""
+    window = _even_window(maps, hw)
+    return F.adaptive_max_pool2d(maps, hw) if window is None else F.max_pool2d(maps, window)
+
+
+def _even_window(maps: Tensor, hw: tuple[int, int]) -> tuple[int, int] | None:
+    """Return the pixels of a cell where all cells have equally many; such windows can be exported."""
+    height, width = maps.shape[-2:]
+    if height % hw[0] or width % hw[1]:
+        return None
+    return int(height // hw[0]), int(width // hw[1])
+
+
 def map_hw(maps: Tensor) -> tuple[int, int]:
     """Return height and width of a batch of maps."""
-    return int(maps.shape[-2]), int(maps.shape[-1])
+    return maps.shape[-2], maps.shape[-1]

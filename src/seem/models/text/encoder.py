@@ -96,7 +96,7 @@ class TextEncoder(nn.Module):
         end = before_end.sum(dim=1).clamp(
             max=ids.shape[1] - 1
         )  # an incomplete caption has no end yet
-        rows = torch.arange(len(ids), device=ids.device)
+        rows = torch.arange(ids.shape[0], device=ids.device)
         if self.word_shortcut:
             is_word = before_end[:, 1:, None] & valid[:, 1:, None]  # without the start token
             mean = (words[:, 1:] * is_word).sum(dim=1) / is_word.sum(dim=1).clamp(min=1)

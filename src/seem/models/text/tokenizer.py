@@ -136,6 +136,21 @@ class BytePairTokenizer:
         """Size of the vocabulary, begin and end included."""
         return self.end + 1
 
+    @property
+    def spellings(self) -> list[str]:
+        """Every token in order, in byte characters, as merge files and `tokenizer.json` spell it."""
+        character_of = dict(zip(BYTE_ORDER, BYTE_CHARACTERS, strict=True))
+        spelled = []
+        for letters, ends_word in zip(self._bytes, self._ends_word, strict=True):
+            word = "".join(character_of[letter] for letter in letters)
+            spelled.append(word + WORD_END if ends_word else word)
+        return [*spelled, BEGIN, END]
+
+    @property
+    def merges(self) -> list[tuple[int, int]]:
+        """The two tokens of every merge, best first."""
+        return list(self._merged)
+
     def __call__(self, texts: Sequence[str], *, pad_to_context: bool = False) -> Tokens:
         """Tokenise phrases together.
 
