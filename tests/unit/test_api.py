@@ -8,6 +8,7 @@ from PIL import Image
 
 import seem
 from seem.encoded_image import EncodedImage
+from seem.inference import dense_recognizer
 from seem.inference.dense_recognizer import ClassComponents, DenseRecognizer
 from seem.inference.object_prompts import ObjectPrompts
 from seem.inference.prompt_decoder import PromptDecoder
@@ -376,7 +377,8 @@ def test_the_answer_says_which_rule_it_follows(photo):
 
 def marks_of(photo, *prompts):
     drawn, _ = photo.predictor.decoder.rasterize([ObjectPrompts.of(prompts)])
-    return [layer[0, 0].numpy() for layer in (drawn.positive, drawn.negative, drawn.bounds)]
+    bounds = None if drawn.bounds is None else drawn.bounds[0, 0].numpy()
+    return drawn.positive[0, 0].numpy(), drawn.negative[0, 0].numpy(), bounds
 
 
 def previous_of(photo, *prompts, before=None):
@@ -393,7 +395,7 @@ def test_a_polygon_is_an_outline_where_the_model_takes_one_and_marks_elsewhere(p
     assert not negative.any()
     so_far = previous_of(photo, square)
     if photo.model.name != "nano":
-        assert not bounds.any()
+        assert bounds is None
         assert so_far is None
         return
     np.testing.assert_array_equal(bounds, positive)
@@ -629,6 +631,15 @@ def test_nano_finds_instances_as_islands_of_what_is_there(monkeypatch):
     assert (np.diff(result.scores) <= 0).all()
 
 
+def all_present_with(monkeypatch, presence):
+    """Let every class be in the image with one presence."""
+
+    def class_presence(_, vocabulary):
+        return torch.full((len(vocabulary),), presence), torch.ones(len(vocabulary))
+
+    monkeypatch.setattr(DenseRecognizer, "_class_presence", class_presence)
+
+
 def test_islands_of_a_thing_are_instances_and_stuff_stays_whole(monkeypatch):
     photo = tiny_model("nano").encode(picture(64, 64))
     frame = photo.predictor.decoder.frame
@@ -637,11 +648,10 @@ def test_islands_of_a_thing_are_instances_and_stuff_stays_whole(monkeypatch):
     answer = ObjectAnswer(logits, 0.5, "phrase", torch.zeros(1))
 
     def presence(self, vectors, against=None, among=None, regions=None):
-        if regions is None:
-            return torch.full((len(vectors),), 0.8)
         return torch.where(regions.sum(dim=(1, 2)) > 40, 0.9, 0.5)
 
     monkeypatch.setattr(DenseRecognizer, "presence", presence)
+    all_present_with(monkeypatch, 0.8)
     monkeypatch.setattr(PromptDecoder, "answer", lambda self, objects: [[answer] for _ in objects])
     vocabulary = seem.Vocabulary.of(["fox", "grass"], stuff=["grass"])
     result = photo.instances(vocabulary, threshold=0.0)
@@ -658,9 +668,9 @@ def test_islands_of_a_thing_are_instances_and_stuff_stays_whole(monkeypatch):
 
 def test_of_thousands_of_names_only_the_likeliest_are_asked_for(monkeypatch):
     photo = tiny_model("nano").encode(picture(53, 37))
-    judged = count_calls(monkeypatch, DenseRecognizer, "presence")
+    judged = count_calls(monkeypatch, dense_recognizer, "presence_and_limit")
     photo.panoptic([f"thing {number}" for number in range(2000)], threshold=0.0)
-    assert len(judged[0][0]) == 128
+    assert len(judged[0][0]) == dense_recognizer.SHORTLIST
 
 
 def test_own_classes_are_the_only_ones_that_answer(photo):
@@ -704,9 +714,7 @@ def test_places_answer_for_pixels_where_a_model_knows_what_they_mean(model, monk
 @pytest.mark.parametrize(("there", "notes"), [(0.9, 0), (0.5, 1)])
 def test_a_map_of_pixels_says_when_the_photo_surely_shows_no_class(monkeypatch, there, notes):
     photo = tiny_model("nano").encode(picture(53, 37))
-    monkeypatch.setattr(
-        DenseRecognizer, "presence", lambda _, rows, **__: rows.new_full((len(rows),), there)
-    )
+    all_present_with(monkeypatch, there)
     result = photo.semantic(["fox"])
     assert result.labels == ("fox",)
     assert result.scores == pytest.approx([there])  # its share of all names is 1: there is no other
