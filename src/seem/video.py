@@ -277,6 +277,7 @@ class VideoFile(Video):
         self.name = path.name
         with self._open() as container:
             track = _video_track(container, path)
+            self.coded_hw = (track.height, track.width)  # as stored: before a rotation is applied
             self.num_frames = promised_frames(container, track) or None
             self.seconds = promised_seconds(container)
 

@@ -31,6 +31,7 @@ VERBS = (
     "segment",
     "track",
     "retrieve",
+    "serve",
     "models",
     "convert",
     "export",

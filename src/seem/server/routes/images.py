@@ -1,0 +1,201 @@
+"""Upload an image, look at it, delete it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any, Literal, TypeAlias
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from PIL import Image
+from pydantic import BaseModel, Field
+
+from seem.encoded_image import EncodedImage
+from seem.errors import SeemError
+from seem.images import open_image
+from seem.model import Model
+from seem.server.file_names import plain_name
+from seem.server.problems import Problem, problem_responses
+from seem.server.service import Service, ServiceOf
+from seem.server.settings import ServerSettings
+from seem.server.stored_images import RecentStore, StoredImage, StoredSession
+
+READ_FORMATS = frozenset(
+    {"AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP"}
+)
+"""Pillow opens more, some with the help of other programs."""
+
+FORM_TYPES = ("multipart/form-data", "application/x-www-form-urlencoded")
+JPEG_QUALITY = 90
+
+UPLOAD_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+ImageId: TypeAlias = Annotated[
+    str, Path(min_length=1, max_length=64, description="From the upload: a secret of its user.")
+]
+FileName: TypeAlias = Annotated[
+    str | None, Query(max_length=1000, description="Name of the file; it is shown, never opened.")
+]
+
+router = APIRouter(tags=["images"])
+
+
+class ImageBody(BaseModel):
+    """An uploaded image, encoded."""
+
+    id: str
+    name: str
+    width: int = Field(description="Of the image as shown: EXIF rotation is applied.")
+    height: int
+    orientation: int = Field(description="The EXIF orientation that was undone; 1 = none.")
+    notes: list[str] = Field(description="What was done to read it, such as 16 bits reduced to 8.")
+    encode_seconds: float
+    bytes: int = Field(description="What it takes of the server's memory.")
+    expires_in: float = Field(description="Seconds without a request until it is forgotten.")
+
+
+def to_image_body(image_id: str, stored: StoredImage, settings: ServerSettings) -> ImageBody:
+    """Describe an image."""
+    image = stored.image
+    height, width = image.hw
+    return ImageBody(
+        id=image_id,
+        name=image.name or "image",
+        width=width,
+        height=height,
+        orientation=image.source.orientation,
+        notes=list(image.source.notes),
+        encode_seconds=round(image.encode_seconds, 6),
+        bytes=stored.num_bytes,
+        expires_in=settings.limits.idle_seconds,
+    )
+
+
+def check_not_a_form(request: Request) -> None:
+    """Raise `Problem` for a form: the file itself is the body."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type in FORM_TYPES:
+        raise Problem(
+            "unsupported-media-type",
+            f"The body is the file itself, not {media_type}; send its bytes.",
+        )
+
+
+def open_upload(content: bytes, name: str, max_pixels: int) -> Image.Image:
+    """Open the bytes of an image file; its pixels are not decoded yet."""
+    if not content:
+        raise Problem("unreadable", "The body is empty; send the bytes of an image file.")
+    try:
+        image = open_image(io.BytesIO(content), name, max_pixels)
+    except ValueError as error:
+        raise Problem("too-many-pixels", str(error)) from None
+    except SeemError as error:
+        raise Problem("unreadable", str(error)) from None
+    if image.format not in READ_FORMATS:
+        raise Problem(
+            "unsupported-media-type",
+            f"{name} is {image.format}; send JPEG, PNG, WebP, TIFF, GIF or BMP.",
+        )
+    if image.width * image.height > max_pixels:
+        raise Problem(
+            "too-many-pixels",
+            f"{name} has {image.width} x {image.height} pixels, more than the limit of {max_pixels:,}.",
+        )
+    image.filename = name
+    return image
+
+
+def encode_upload(
+    model: Model, settings: ServerSettings, open_picture: Callable[[], Image.Image]
+) -> StoredImage:
+    """Decode and encode an uploaded image."""
+    limits = settings.limits
+    encoded = model.encode(open_picture(), settings.size, max_pixels=limits.image_pixels)
+    sessions: RecentStore[StoredSession] = RecentStore(
+        "session",
+        max_bytes=limits.cache_bytes,
+        idle_seconds=limits.idle_seconds,
+        max_items=limits.sessions,
+    )
+    return StoredImage(encoded, sessions)
+
+
+async def store_image(
+    request: Request, service: Service, open_picture: Callable[[], Image.Image]
+) -> ImageBody:
+    """Encode an image and store it."""
+    work = partial(encode_upload, service.model, service.settings, open_picture)
+    stored = await service.ask(request, "encode", work)
+    image_id = service.images.put(stored)
+    return to_image_body(image_id, stored, service.settings)
+
+
+@router.post(
+    "/images",
+    status_code=201,
+    openapi_extra=UPLOAD_BODY,
+    responses=problem_responses(408, 413, 415),
+)
+async def upload_image(
+    request: Request, response: Response, service: ServiceOf, name: FileName = None
+) -> ImageBody:
+    """Upload an image: the body is the file itself. It is encoded once, for any number of questions."""
+    check_not_a_form(request)
+    with service.upload_slot():
+        content = await request.body()
+    shown_name = plain_name(name or "image")
+    max_pixels = service.settings.limits.image_pixels
+    body = await store_image(
+        request, service, partial(open_upload, content, shown_name, max_pixels)
+    )
+    response.headers["Location"] = f"/v1/images/{body.id}"
+    return body
+
+
+@router.get("/images/{image_id}", responses=problem_responses(404, 410))
+async def describe_image(image_id: ImageId, service: ServiceOf) -> ImageBody:
+    """Describe an uploaded image; this also keeps it for another while."""
+    return to_image_body(image_id, service.images.get(image_id), service.settings)
+
+
+@router.delete("/images/{image_id}", status_code=204, responses=problem_responses(404, 410))
+async def delete_image(image_id: ImageId, service: ServiceOf) -> None:
+    """Forget an image and its sessions."""
+    service.images.remove(image_id)
+
+
+@router.get(
+    "/images/{image_id}/picture",
+    response_class=Response,
+    responses={
+        200: {"content": {"image/jpeg": {}, "image/png": {}}},
+        **problem_responses(404, 410),
+    },
+)
+async def draw_picture(
+    image_id: ImageId,
+    request: Request,
+    service: ServiceOf,
+    form: Literal["jpeg", "png"] = "jpeg",
+    max_side: Annotated[int | None, Query(ge=16, le=100_000)] = None,
+) -> Response:
+    """Return the image as shown: upright, 8 bits, in a format that browsers draw."""
+    image = service.find_image(image_id)
+    content = await service.ask(request, "picture", partial(encoded_picture, image, form, max_side))
+    return Response(content, media_type=f"image/{form}")
+
+
+def encoded_picture(image: EncodedImage, form: str, max_side: int | None) -> bytes:
+    """Write an image as a file, no longer than `max_side` pixels."""
+    picture = image.image
+    if max_side is not None and max(picture.size) > max_side:
+        picture = picture.copy()
+        picture.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    picture.save(file, format=form.upper(), quality=JPEG_QUALITY)
+    return file.getvalue()
