@@ -233,12 +233,18 @@ def measure(
     for number in range(options.rounds):
         if number > 0 and spent >= options.seconds:
             break
-        for system, own in answers.items():
-            own.append(system.ask(step, size, value))
-            spent += own[-1]["cpu"]
+        for system in rotated(list(answers), number):
+            answers[system].append(system.ask(step, size, value))
+            spent += answers[system][-1]["cpu"]
     by_label = {system.label: own for system, own in answers.items()}
     for label, own in by_label.items():
         yield summarize(step, value, size, label, own, by_label.get(THIS, own))
+
+
+def rotated(systems: Sequence[System], number: int) -> list[System]:
+    """Return who goes when in a round: who follows a rival finds the processor's cache emptied."""
+    first = number % max(1, len(systems))
+    return [*systems[first:], *systems[:first]]
 
 
 def summarize(

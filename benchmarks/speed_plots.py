@@ -30,7 +30,8 @@ def plot_steps(record: Mapping[str, Any], path: Path) -> None:
     for panel, size in zip(panels[0], sizes, strict=True):
         draw_bars(panel, select(record["timings"], "size", size))
         panel.set_title(f"photo {size} x {size * 3 // 4}")
-    panels[0][0].legend(loc="lower right")
+    handles, labels = panels[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
     finish(figure, path)
 
 

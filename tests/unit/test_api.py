@@ -670,7 +670,7 @@ def test_of_thousands_of_names_only_the_likeliest_are_asked_for(monkeypatch):
     photo = tiny_model("nano").encode(picture(53, 37))
     judged = count_calls(monkeypatch, dense_recognizer, "presence_and_limit")
     photo.panoptic([f"thing {number}" for number in range(2000)], threshold=0.0)
-    assert len(judged[0][1]) == dense_recognizer.SHORTLIST
+    assert len(judged[0][0]) == dense_recognizer.SHORTLIST
 
 
 def test_own_classes_are_the_only_ones_that_answer(photo):

@@ -10,9 +10,11 @@ import tokenizers
 
 import seem
 from exported import export_once
+from seem import config
 from seem.cli.main import main
 from seem.exporting import export as export_module
 from seem.exporting.description import folder_readme, preprocessing
+from seem.exporting.export import check_version
 from seem.exporting.graphs import graphs_of
 from seem.exporting.tokenizer_file import tokenizer_json
 from seem.folder_lock import hold_folder
@@ -87,6 +89,12 @@ def test_other_versions_are_refused(tmp_path):
     ):
         seem.export(tiny_relative("xdecoder"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("described", [config.seem_davit_d3_v1(), config.seem_samvit_b_v1()])
+def test_backbones_whose_graphs_were_not_compared_are_refused(described):
+    with pytest.raises(seem.SeemError, match=f"{described.name} cannot be exported yet; nano"):
+        check_version(described.name, described)
 
 
 def test_network_that_cannot_be_traced_is_one_line(monkeypatch, tmp_path):

@@ -44,6 +44,12 @@ def test_a_ratio_compares_systems_within_a_round_and_the_first_round_warms_up():
     assert rows["slow"].peak_mb == 40.0
 
 
+def test_everyone_goes_first_in_turn():
+    assert speed.rotated("abc", 0) == ["a", "b", "c"]
+    assert speed.rotated("abc", 4) == ["b", "c", "a"]
+    assert speed.rotated("", 2) == []
+
+
 def test_a_system_without_the_step_is_left_out():
     rows = timings([FakeSystem(speed.THIS, 1.0), FakeSystem("other", 1.0, step="panoptic")])
     assert list(rows) == [speed.THIS]

@@ -10,6 +10,12 @@ from pathlib import Path
 from typing import get_args
 
 from seem.argument_types import explained
+from seem.config import (
+    ConvNetConfig,
+    EfficientNetLiteConfig,
+    FocalNetConfig,
+    SegmenterConfig,
+)
 from seem.errors import SeemError
 from seem.exporting.conversion import (
     Format,
@@ -31,6 +37,7 @@ from seem.writing import text_writer, write_together
 
 SUFFIXES: dict[Format, tuple[str, ...]] = {"onnx": (".onnx",), "openvino": (".xml", ".bin")}
 COMPARED_POLICIES = ("nano", "seem-v1")
+COMPARED_BACKBONES = (FocalNetConfig, ConvNetConfig, EfficientNetLiteConfig)
 LEFTOVERS = re.compile(rf"(?:{'|'.join(GRAPH_NAMES)})(?:\.onnx|\.onnx\.data|\.xml|\.bin)")
 """Files of an earlier export in another format."""
 
@@ -69,7 +76,7 @@ def export(
     check_folder(folder, format, overwrite)
     check_packages(format)
     runtime = cpu_runtime(model)
-    check_version(runtime)
+    check_version(runtime.name, runtime.network.config)
     with hold_folder(folder):
         files = folder_files(runtime, format, precision, version)
         return write_together(folder, files, overwrite, LEFTOVERS)
@@ -105,12 +112,11 @@ def cpu_runtime(model: str | os.PathLike[str] | Model) -> Runtime:
     )
 
 
-def check_version(runtime: Runtime) -> None:
+def check_version(name: str, config: SegmenterConfig) -> None:
     """Raise `SeemError` for a version whose graphs were never compared with PyTorch."""
-    if runtime.network.config.decoder.policy not in COMPARED_POLICIES:
-        raise SeemError(
-            f"{runtime.name} cannot be exported yet; nano and SEEM v1 with a FocalNet can."
-        )
+    is_compared = isinstance(config.backbone, COMPARED_BACKBONES)
+    if config.decoder.policy not in COMPARED_POLICIES or not is_compared:
+        raise SeemError(f"{name} cannot be exported yet; nano and SEEM v1 with a FocalNet can.")
 
 
 def folder_files(
