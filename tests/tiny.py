@@ -65,14 +65,16 @@ def tiny_v1() -> config.SegmenterConfig:
     )
 
 
-CONFIGS = {"nano": tiny_nano, "nano2": tiny_nano2, "seem-focal-t-v1": tiny_v1}
+CONFIGS = {"nano": tiny_nano, "seem-focal-t-v1": tiny_v1}
+UNLISTED_CONFIGS = {"nano2": tiny_nano2}
+"""Those of networks that `seem.zoo` does not list."""
 
 
 def tiny_network(name: str, seed: int = 0) -> Segmenter:
     """Build a network whose random weights are always the same."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return build(CONFIGS[name]())
+        return build((CONFIGS | UNLISTED_CONFIGS)[name]())
 
 
 def tiny_relative(policy: str) -> Model:

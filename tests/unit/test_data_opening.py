@@ -114,10 +114,12 @@ def test_of_what_is_left_of_a_set_the_reader_says_what_is_missing(tmp_path, trac
     assert "no data set in a format that is known" not in str(told.value)
 
 
-def test_a_set_one_folder_down_is_pointed_at(tmp_path):
+def test_a_set_one_folder_down_is_a_part(tmp_path):
     tiny.coco(tmp_path / "pets")
-    with pytest.raises(DataError, match=r"pets/ in it is COCO.*: give .*pets"):
+    with pytest.raises(DataError, match=r"has no part 'val'; it has pets"):
         open_dataset(str(tmp_path))
+    below = open_dataset(str(tmp_path / "pets"), "all")
+    assert len(open_dataset(str(tmp_path), "all").images) == len(below.images) > 0
 
 
 @pytest.mark.parametrize("kind", [layout.kind for layout in LAYOUTS])

@@ -19,7 +19,7 @@ from seem.training.replicas import TrainedWeights
 
 STATE_FILE = "state.pt"
 
-TORCH_PLACE = re.compile(r"^\[enforce fail at [^\]]*\][\s.]*")
+TORCH_CHECK_PREFIX = re.compile(r"^\[enforce fail at [^\]]*\][\s.]*")
 """How errors of PyTorch's writer begin: the line of its source."""
 
 
@@ -91,7 +91,7 @@ def write_state(file: Path, state: Mapping[str, Any]) -> None:
 def _reason(error: OSError | RuntimeError) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return short_reason(RuntimeError(TORCH_PLACE.sub("", str(error))))
+    return short_reason(RuntimeError(TORCH_CHECK_PREFIX.sub("", str(error))))
 
 
 def resume(file: Path, weights: TrainedWeights, optimizer: torch.optim.Optimizer) -> Progress:
