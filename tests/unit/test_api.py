@@ -8,7 +8,7 @@ from PIL import Image
 
 import seem
 from seem.encoded_image import EncodedImage
-from seem.inference import dense_recognizer
+from seem.inference import dense_recognizer, runtime
 from seem.inference.dense_recognizer import ClassComponents, DenseRecognizer
 from seem.inference.object_prompts import ObjectPrompts
 from seem.inference.prompt_decoder import PromptDecoder
@@ -159,13 +159,23 @@ def test_words_for_what_is_not_there_leave_the_marks_to_answer():
     assert published.segment(*marks, words, text_threshold=1.0).labels == ("a zebra",)
 
 
+def count_encoded_phrases(monkeypatch):
+    """Keep how many phrases each pass through the text encoder has, those of classes included."""
+    counts = []
+    for name in ("encode_tokens", "encode_class_phrases"):
+        original = getattr(runtime, name)
+
+        def counted(encoder, tokens, *further, original=original):
+            counts.append(len(tokens.ids))
+            return original(encoder, tokens, *further)
+
+        monkeypatch.setattr(runtime, name, counted)
+    return counts
+
+
 def test_what_was_said_is_encoded_once(monkeypatch):
     photo = tiny_model("nano").encode(picture(53, 37))
-    network, encoded = photo.model.network, []
-    original = network.encode_text
-    monkeypatch.setattr(
-        network, "encode_text", lambda *given: encoded.append(len(given[0])) or original(*given)
-    )
+    encoded = count_encoded_phrases(monkeypatch)
     talk = photo.session()
     first = talk.add(seem.Point(4, 2), seem.Text("a zebra"))
     assert encoded == [1, 134]  # the words, and the names that compete with them
@@ -753,7 +763,7 @@ def count_calls(monkeypatch, owner, name):
 
 def test_classes_are_encoded_once_a_model(monkeypatch):
     model = tiny_model("nano")
-    encoded = count_calls(monkeypatch, Segmenter, "encode_text")
+    encoded = count_encoded_phrases(monkeypatch)
     for seed in range(2):
         photo = model.encode(picture(53, 37, seed))
         photo.semantic(["cat", "dog"])
@@ -770,7 +780,7 @@ def test_classes_are_encoded_once_a_model(monkeypatch):
 def test_a_click_never_pays_for_labels(monkeypatch, name):
     photo = tiny_model(name).encode(picture(53, 37))
     decoded = count_calls(monkeypatch, Segmenter, "decode")
-    encoded = count_calls(monkeypatch, Segmenter, "encode_text")
+    encoded = count_encoded_phrases(monkeypatch)
     results = [photo.segment(seem.Point(4, 2)), photo.segment(seem.Box(3, 4, 30, 40))]
     assert [result.masks.any() and repr(result) for result in results]
     assert all(RowKind.OBJECT not in asked for _, _, asked, *_ in decoded)
