@@ -24,11 +24,7 @@ READY_ALL := .venv/.ready-all
 READY_WEB := .venv/.ready-web
 
 .DEFAULT_GOAL := help
-<<<<<<< HEAD
-.PHONY: help setup setup-all demo test test-slow test-web check parity clean
-=======
-.PHONY: help setup setup-all demo test test-slow check parity bench clean
->>>>>>> server
+.PHONY: help setup setup-all demo test test-slow test-web check parity bench clean
 
 help:
 	@sed -n 's/^#   //p' Makefile

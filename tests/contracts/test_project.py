@@ -19,6 +19,7 @@ FORBIDDEN = {
     "a private index or mirror": r"https?"
     + r"://[^/\s\"']*(?:artifactory|nexus|mirror|proxy)[^/\s\"']*/",
     "trust without certificates": "--trusted" + "-host",
+    "a merge that was not finished": r"(?m)^(?:<{7} |>{7} )",
     "a secret": r"\b(?:hf|ghp|gho|sk)_" + r"[A-Za-z0-9]{20,}",
 }
 
