@@ -7,6 +7,7 @@
 import { byId, closable, download, element } from "../dom.js";
 import { cutOutPicture, fileName, labelMap, maskFiles, overlayPicture } from "../export/files.js";
 import { objectsOf } from "../state/app_state.js";
+import { countedObjects } from "../state/document.js";
 import { EngineError } from "../engine/engine_error.js";
 
 /**
@@ -51,7 +52,7 @@ export function mountExportPanel(workspace) {
     byId("export-count").textContent =
       count === 0
         ? "There is nothing to export yet: click something in the photo first."
-        : `${count} visible ${count === 1 ? "object" : "objects"}.`;
+        : `${countedObjects(count)} to export.`;
     byId("export-choices").replaceChildren(...choicesOf(workspace).map((choice) => choiceButton(choice, workspace, count)));
     dialog.showModal();
   };
