@@ -3,9 +3,11 @@
 import base64
 import io
 import json
+import sys
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,7 +27,16 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 CLASSES = Vocabulary.of(["cat", "dog & co", "sky"], stuff=["sky"])
 NAMES = ("cat", "dog & co", "sky", 'a "red" <thing>', None)
 HW = (40, 60)
-ALL_FORMATS = ["coco", "coco-polygons", "coco-panoptic", "yolo", "labelme", "cvat", "label-studio"]
+ALL_FORMATS = [
+    "coco",
+    "coco-polygons",
+    "coco-panoptic",
+    "yolo",
+    "labelme",
+    "cvat",
+    "label-studio",
+    "geojson",
+]
 
 
 def invented_masks():
@@ -327,6 +338,99 @@ def decode_brush(code):
         length = read(length_bits[read(2)]) + 1
         values += [read(value_bits)] * length if is_run else [read(value_bits) for _ in range(length)]  # fmt: skip
     return np.array(values).reshape(*HW, 4)[:, :, 3] > 0
+
+
+# --- GeoJSON ----------------------------------------------------------------------------------------------------------
+
+
+def fill_geometry(geometry):
+    """Fill a GeoJSON geometry of pixels."""
+    rings = geometry["coordinates"]
+    if geometry["type"] == "MultiPolygon":
+        rings = [ring for polygon in rings for ring in polygon]
+    filled = np.zeros(HW, bool)
+    for ring in rings:
+        assert ring[0] == ring[-1]
+        filled ^= fill(ring)
+    return filled
+
+
+def test_geojson_holds_the_same_masks_and_the_colours_of_classes(saved):
+    content = json.loads((saved / "geojson" / "trip" / "b.geojson").read_text())
+    features = content["features"]
+    classes = [feature["properties"]["classification"] for feature in features]
+    masks = [fill_geometry(feature["geometry"]) for feature in features]
+    assert content["type"] == "FeatureCollection"
+    assert same(dict(zip((one["name"] for one in classes), masks, strict=True)))
+    assert [one["color"] for one in classes[:3]] == [list(one.colour) for one in CLASSES]
+    assert [feature["geometry"]["type"] for feature in features] == [
+        "Polygon", "MultiPolygon", "Polygon", "Polygon", "MultiPolygon",
+    ]  # fmt: skip
+    none = json.loads((saved / "geojson" / "none.geojson").read_text())
+    assert none == {"type": "FeatureCollection", "features": []}
+
+
+def test_geojson_in_map_units_keeps_the_winding():
+    north_up = (0.5, 0, 1000, 0, -0.5, 2000)  # half a metre a pixel
+    (feature, *_) = found("a.png").to_geojson((*north_up, 0, 0, 1))["features"]
+    exterior, hole = [np.array(ring) for ring in feature["geometry"]["coordinates"]]
+    assert (exterior.min(axis=0) == [1000 + 2.5, 2000 - 12]).all()
+    assert signed_area(exterior) > 0 > signed_area(hole)
+    assert signed_area(exterior) + signed_area(hole) == invented_masks()[0].sum() / 4
+
+
+def signed_area(ring):
+    x, y = ring[:-1].T
+    return (x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2
+
+
+def test_an_empty_mask_has_no_geometry():
+    (feature,) = found("a.png", [np.zeros(HW, bool)]).to_geojson()["features"]
+    assert feature["geometry"] is None
+
+
+@pytest.mark.parametrize(
+    ("transform", "message"),
+    [
+        ((1, 0, 0), "six finite values"),
+        ((1, 0, 0, 0, 1, float("nan")), "six finite values"),
+        ((1, 0, 0, 0, 1, 0, 2), "six values"),
+        ((1, 1, 0, 1, 1, 0), "maps every image to a line"),
+    ],
+)
+def test_a_transform_that_is_none_is_refused(transform, message):
+    with pytest.raises(ValueError, match=message):
+        found("a.png").to_geojson(transform)
+
+
+# --- Lines and tables -------------------------------------------------------------------------------------------------
+
+
+def test_yolo_lines_are_those_of_the_data_set(saved):
+    names = [name or "unlabelled" for name in NAMES]
+    lines = (saved / "yolo" / "labels" / "a.txt").read_text().splitlines()
+    assert found("a.png").to_yolo(names) == lines
+
+
+def test_yolo_refuses_a_label_that_no_class_has():
+    with pytest.raises(ValueError, match=r"Object 4 is called 'a \"red\" <thing>'.*the 3 names"):
+        found("a.png").to_yolo()
+
+
+def test_a_table_has_a_row_for_each_object(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", SimpleNamespace(DataFrame=dict))
+    table = found("a.png").to_dataframe()
+    assert table["image"] == ["a.png"] * 5
+    assert table["label"] == list(NAMES)
+    assert table["area"].tolist() == [int(mask.sum()) for mask in invented_masks()]
+    assert {len(column) for column in table.values()} == {5}
+    assert coco_mask.area(table["segmentation"][0]) == table["area"][0]
+
+
+def test_without_pandas_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(seem.SeemError, match=r'pandas is not installed .*"seem\[pandas\]"'):
+        found("a.png").to_dataframe()
 
 
 # --- All formats ------------------------------------------------------------------------------------------------------

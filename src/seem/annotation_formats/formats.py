@@ -10,6 +10,7 @@ from typing import TypeVar
 from seem.annotation_formats.coco_instances import CocoWriter
 from seem.annotation_formats.coco_panoptic import CocoPanopticWriter
 from seem.annotation_formats.cvat import CvatWriter
+from seem.annotation_formats.geojson import GeoJsonWriter
 from seem.annotation_formats.label_studio import LabelStudioWriter
 from seem.annotation_formats.labelme import LabelmeWriter
 from seem.annotation_formats.video import (
@@ -41,6 +42,7 @@ IMAGE_FORMATS: tuple[AnnotationFormat, ...] = (
     AnnotationFormat("labelme", "labelme 5 and later", LabelmeWriter),
     AnnotationFormat("cvat", "CVAT for images 1.1", CvatWriter),
     AnnotationFormat("label-studio", "tasks with predictions", LabelStudioWriter),
+    AnnotationFormat("geojson", "polygons with holes in pixels, as QuPath reads them", GeoJsonWriter),
 )  # fmt: skip
 """Formats for images."""
 
