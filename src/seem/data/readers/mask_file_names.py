@@ -93,7 +93,7 @@ class MaskFiles:
 
     def class_names(self) -> list[str]:
         """Return the classes that objects are of, in alphabetical order."""
-        names = set()
+        names: set[str] = set()
         for objects in self.objects.values():
             names.update(named.class_name for named in objects)
         return sorted(names - {""})
