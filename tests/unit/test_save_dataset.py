@@ -32,6 +32,7 @@ ALL_FORMATS = [
     "coco-polygons",
     "coco-panoptic",
     "yolo",
+    "voc",
     "labelme",
     "cvat",
     "label-studio",
@@ -340,6 +341,68 @@ def decode_brush(code):
     return np.array(values).reshape(*HW, 4)[:, :, 3] > 0
 
 
+# --- Pascal VOC -------------------------------------------------------------------------------------------------------
+
+
+def test_voc_has_numbers_of_classes_and_objects_and_boxes_from_1(saved):
+    home = saved / "voc"
+    classes = Image.open(home / "SegmentationClass" / "a.png")
+    objects = Image.open(home / "SegmentationObject" / "a.png")
+    assert classes.mode == objects.mode == "P"
+    assert classes.getpalette()[:9] == [0, 0, 0, 128, 0, 0, 0, 128, 0]
+    for number, mask in enumerate(invented_masks(), start=1):
+        assert ((np.asarray(classes) == number) == mask).all()
+        assert ((np.asarray(objects) == number) == mask).all()
+    box = ElementTree.parse(home / "Annotations" / "trip" / "b.xml").find("object/bndbox")
+    y, x = np.nonzero(invented_masks()[0])
+    assert [int(corner.text) for corner in box] == [
+        x.min() + 1,
+        y.min() + 1,
+        x.max() + 1,
+        y.max() + 1,
+    ]
+    lines = (home / "labelmap.txt").read_text().splitlines()
+    assert lines[1:4] == ["background:0,0,0::", "cat:128,0,0::", "dog & co:0,128,0::"]
+    stems = (home / "ImageSets" / "Segmentation" / "train.txt").read_text().split()
+    assert stems == ["a", "trip/b", "none"]
+
+
+def test_voc_says_what_its_maps_and_its_list_cannot_hold(tmp_path):
+    masks = np.zeros((300, *HW), bool)
+    masks[np.arange(300), np.arange(300) // 60, np.arange(300) % 60] = True
+    result = Results.of(
+        np.zeros((*HW, 3), np.uint8),
+        masks,
+        np.linspace(1, 0.1, 300, dtype=np.float32),
+        vocabulary=Vocabulary.of(["a:b"]),
+        kind="object",
+        provenance=Provenance("panoptic", "nano", image_name="many.png"),
+        labels=Labels(("a:b",) * 300, (0.5,) * 300),
+    )
+    with pytest.warns(UserWarning, match="voc:") as warned:
+        seem.save_dataset(result, tmp_path, "voc")
+    notes = sorted(str(one.message) for one in warned)
+    assert notes[0].startswith("voc: 'a:b' stands as 'a_b'")
+    assert notes[1].startswith("voc: 46 objects were left out")
+    drawn = np.asarray(Image.open(tmp_path / "voc" / "SegmentationObject" / "many.png"))
+    assert sorted(np.unique(drawn)) == list(range(255))
+
+
+def test_voc_refuses_more_classes_than_numbers(tmp_path):
+    names = [f"class {number}" for number in range(255)]
+    result = Results.of(
+        np.zeros((*HW, 3), np.uint8),
+        invented_masks()[:1],
+        [1.0],
+        vocabulary=Vocabulary.of(names),
+        kind="object",
+        provenance=Provenance("panoptic", "nano", image_name="a.png"),
+        labels=Labels(("class 1",), (0.5,)),
+    )
+    with pytest.raises(ValueError, match="254 classes at most, got 255"):
+        seem.save_dataset(result, tmp_path, "voc")
+
+
 # --- GeoJSON ----------------------------------------------------------------------------------------------------------
 
 
@@ -443,6 +506,7 @@ def test_without_pandas_the_extra_is_named(monkeypatch):
         "coco:coco-polygons",
         "coco:coco-panoptic",
         "yolo:yolo",
+        "voc:voc",
         "labelme:labelme",
         "cvat:cvat",
         "labelstudio:label-studio",
@@ -482,6 +546,7 @@ def masks_of(objects):
         "coco:coco-polygons",
         "coco:coco-panoptic",
         "yolo:yolo",
+        "voc:voc",
         "labelme:labelme",
         "cvat:cvat",
         "labelstudio:label-studio",

@@ -44,12 +44,12 @@ def save_dataset(
     Args:
         results: one result an image; an iterator is read one at a time.
         folder: where the sub-folders go.
-        formats: "coco", "coco-polygons", "coco-panoptic", "yolo", "labelme", "cvat", "label-studio",
+        formats: "coco", "coco-polygons", "coco-panoptic", "yolo", "voc", "labelme", "cvat", "label-studio",
             "geojson", one or several.
         photos: the folder that the images' names count from; without it, copies are PNG files of the images as shown.
         ids_from: a COCO file whose image and category ids the COCO formats take over, matched by names; what it does
             not list is left out, with a warning.
-        copy_photos: put copies of the images into the data sets ("yolo" has them in any case).
+        copy_photos: put copies of the images into the data sets ("yolo" and "voc" have them in any case).
         overwrite: replace files that are there.
 
     Masks lie in the image as shown (EXIF rotation applied). Raises `ValueError` for a format or ids that cannot be,
