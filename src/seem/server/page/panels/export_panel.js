@@ -32,9 +32,11 @@ const FORMATS = {
   "coco-polygons": { name: "COCO polygons", text: "Outlines, JSON", suffix: "coco_polygons.json" },
   "coco-panoptic": { name: "COCO panoptic", text: "A segment for every pixel", suffix: "coco_panoptic.zip" },
   yolo: { name: "YOLO", text: "Outlines and the photo", suffix: "yolo.zip" },
+  voc: { name: "Pascal VOC", text: "Class and object maps, boxes, the photo", suffix: "voc.zip" },
   labelme: { name: "LabelMe", text: "Outlines, JSON", suffix: "labelme.zip" },
   cvat: { name: "CVAT", text: "Masks, XML", suffix: "cvat.zip" },
   "label-studio": { name: "Label Studio", text: "Brush masks, JSON", suffix: "label_studio.zip" },
+  geojson: { name: "GeoJSON", text: "Outlines with holes, in pixels", suffix: "geojson.zip" },
 };
 
 /** @type {Record<string, string>} */
