@@ -5,9 +5,10 @@
 import { photoInsets } from "./canvas/insets.js";
 import { PhotoCanvas } from "./canvas/photo_canvas.js";
 import { byId } from "./dom.js";
+import { chosenEngine, runsInBrowser } from "./engine/chosen_engine.js";
 import { EngineError } from "./engine/engine_error.js";
-import { ServerEngine } from "./engine/server_engine.js";
 import { HoverPreview } from "./hover_preview.js";
+import { mountOffline } from "./offline.js";
 import { mountAskPanel } from "./panels/ask_panel.js";
 import { mountExportPanel } from "./panels/export_panel.js";
 import { mountHome } from "./panels/home.js";
@@ -36,7 +37,7 @@ const SAVE_MILLISECONDS = 300;
 const RIGHT_BUTTON = 2;
 
 const works = new Works();
-const workspace = new Workspace(new ServerEngine(), works, new Notices());
+const workspace = new Workspace(await chosenEngine(), works, new Notices());
 const { store } = workspace;
 const preview = new HoverPreview(workspace);
 let intent = /** @type {Intent} */ ("new"); // of the mark that is being drawn
@@ -122,6 +123,7 @@ function mountSaving() {
   store.subscribe(whenChanged(({ history, classes }) => [history, classes], saveSoon));
   store.subscribe(whenChanged(({ photo }) => [photo?.workId], showAddress));
   addEventListener("visibilitychange", () => workspace.save());
+  works.whenStoredElsewhere((id) => workspace.takeOver(id));
 }
 
 /** The address of the page names the work, so that a reload finds it. */
@@ -177,5 +179,6 @@ store.subscribe(whenChanged(({ photo, video }) => [photo?.workId, video?.file], 
 store.subscribe(({ pending }) => byId("photo-canvas").classList.toggle("is-waiting", pending.length > 0));
 store.subscribe(() => canvas.redraw());
 mountSaving();
+if (runsInBrowser) mountOffline(workspace);
 describeEngine();
 if (address) workspace.restore(address);
