@@ -23,7 +23,7 @@ from seem.cli.prompts import OrderedCommand
 
 PATH_OPTIONS = (
     "--out", "--data", "--model", "--mask", "--audio", "--boxes", "--reference", "--reference-mask", "--ids-from",
-    "--finer-masks", "--subset", "--plots", "--into", "--runtime",
+    "--finer-masks", "--subset", "--plots", "--into", "--runtime", "--label-studio-files",
 )  # fmt: skip
 """Options whose value names a file or a folder."""
 
