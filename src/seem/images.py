@@ -26,20 +26,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
+from seem.argument_types import is_tensor
 from seem.errors import SeemError, short_reason
 from seem.regular_file import check_regular_file
 
-ImageLike: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[np.uint8] | torch.Tensor"
+if TYPE_CHECKING:
+    import torch
+
+    ImageLike: TypeAlias = str | os.PathLike[str] | Image.Image | NDArray[np.uint8] | torch.Tensor
+else:  # nobody who reads a file waits for PyTorch
+    ImageLike = Any
+
 
 DecoderArguments: TypeAlias = "tuple[Any, ...] | str | None"
 
@@ -456,7 +462,7 @@ def image_from_array(array: object, max_pixels: int) -> InputImage:
             f"A photo is a path, a PIL image, an array or a tensor, got {type(array).__name__}; "
             "open it first: PIL.Image.open(file), for bytes PIL.Image.open(io.BytesIO(data))."
         )
-    if isinstance(array, torch.Tensor):
+    if is_tensor(array):
         _check_array_layout(
             "tensor",
             "3 x H x W",
