@@ -24,7 +24,6 @@ from seem.cli import evaluate as verb
 from seem.cli.main import main
 from seem.data.records import DataError
 from seem.errors import SeemError
-from seem.evaluation import __main__ as module
 from seem.evaluation import image_loop, ranks
 from seem.evaluation.interfaces import NoModel
 from seem.evaluation.journal import Chunk, Journal, read_chunks
@@ -683,16 +682,6 @@ def test_a_line_names_the_model_and_says_on_what_it_was_scored(pack, command, ca
         ["prompts: 1-IoU", "ColourModel", "6 objects of 2 photos"],
         ["panoptic", "ColourModel", "2 photos"],
     ]
-
-
-def test_the_module_is_the_same_command(pack, command, capsys):
-    assert (
-        module.main(
-            ["--data", f"pack:{pack.path}", "--task", "caption", "--model", "colours", "--quiet"]
-        )
-        == 0
-    )
-    assert capsys.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(

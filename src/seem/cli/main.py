@@ -25,7 +25,7 @@ from seem.errors import SeemError
 
 PATH_OPTIONS = (
     "--out", "--data", "--model", "--mask", "--audio", "--boxes", "--reference", "--reference-mask", "--ids-from",
-    "--finer-masks", "--subset", "--plots", "--into",
+    "--finer-masks", "--subset", "--plots", "--into", "--runtime",
 )  # fmt: skip
 """Options whose value names a file or a folder."""
 
@@ -34,6 +34,7 @@ VERBS = (
     "track",
     "retrieve",
     "serve",
+    "page",
     "models",
     "convert",
     "export",

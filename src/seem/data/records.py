@@ -46,6 +46,7 @@ class FlawKind(enum.Enum):
     EXIF_ROTATION = "photo with an EXIF rotation"
     UNUSED_CLASS = "class without an object"
     DUPLICATE_NAME = "classes that share a name"
+    SHARED_COLOUR = "classes that share a colour"
     UNNAMED_OBJECTS = "objects without a class"
     UNREAD = "not read"
     GREY_EDGES = "mask with grey edges"
@@ -85,6 +86,11 @@ class Flaw:
         if not self.what:
             return title
         return f"{title}, {self.what}"
+
+
+def unmatched_flaw(where: str) -> Flaw:
+    """Return the flaw of an annotation file whose image was not found."""
+    return Flaw(FlawKind.UNKNOWN_IMAGE, where, "there is no photo of that name")
 
 
 @dataclass(frozen=True, slots=True)
