@@ -31,6 +31,7 @@ from seem.prompts import (
     VisualPrompt,
     rasterization_rule,
 )
+from seem.prompts.arguments import checked_points
 from seem.results import Labels, Provenance, Results
 from seem.results.notes import absence_note, ignored_phrase_note, quoted
 from seem.vocabulary import Classes, Vocabulary
@@ -167,7 +168,7 @@ class ExportedImage:
                 not_strokes=strokes(visual, positive=False),
                 width=stroke_width(visual),
                 boxes=[(box.x0, box.y0, box.x1, box.y1) for box in visual if isinstance(box, Box)],
-                polygons=[mark.points for mark in visual if isinstance(mark, Polygon)],
+                polygons=[checked_points(mark.points) for mark in visual if isinstance(mark, Polygon)],
                 phrases=prompts.phrases,
                 threshold=text_threshold,
             )
@@ -274,9 +275,9 @@ def strokes(marks: Sequence[VisualPrompt], *, positive: bool) -> list[Sequence[S
     lines: list[Sequence[Sequence[float]]] = []
     for mark in marks:
         if isinstance(mark, Stroke) and mark.positive is positive:
-            lines.append(mark.points)
+            lines.append(checked_points(mark.points))
         elif isinstance(mark, Scribble) and mark.positive is positive:
-            lines += mark.strokes
+            lines += map(checked_points, mark.strokes)
     return lines
 
 

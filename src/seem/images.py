@@ -463,23 +463,20 @@ def image_from_array(array: object, max_pixels: int) -> InputImage:
             "open it first: PIL.Image.open(file), for bytes PIL.Image.open(io.BytesIO(data))."
         )
     if is_tensor(array):
-        _check_array_layout(
-            "tensor",
-            "3 x H x W",
-            tuple(array.shape),
-            str(array.dtype).removeprefix("torch."),
-            channels_at=0,
-        )
-        array = array.permute(1, 2, 0).cpu().numpy()
-    elif not isinstance(array, np.ndarray):
+        dtype = str(array.dtype).removeprefix("torch.")
+        _check_array_layout("tensor", "3 x H x W", tuple(array.shape), dtype, channels_at=0)
+        pixels: NDArray[Any] = array.permute(1, 2, 0).cpu().numpy()
+    elif isinstance(array, np.ndarray):
+        pixels = array
+    else:
         raise ValueError(
             f"A photo is a path, a PIL image, an H x W x 3 array or a 3 x H x W tensor, got {type(array).__name__}."
         )
-    _check_array_layout("array", "H x W x 3", array.shape, str(array.dtype), channels_at=2)
-    height, width = array.shape[:2]
+    _check_array_layout("array", "H x W x 3", pixels.shape, str(pixels.dtype), channels_at=2)
+    height, width = pixels.shape[:2]
     _check_size("The photo", width, height, max_pixels)
     return InputImage(
-        Image.fromarray(np.ascontiguousarray(array))
+        Image.fromarray(np.ascontiguousarray(pixels))
     )  # Pillow copies: the caller's array may change
 
 
