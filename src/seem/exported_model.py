@@ -168,7 +168,9 @@ class ExportedImage:
                 not_strokes=strokes(visual, positive=False),
                 width=stroke_width(visual),
                 boxes=[(box.x0, box.y0, box.x1, box.y1) for box in visual if isinstance(box, Box)],
-                polygons=[checked_points(mark.points) for mark in visual if isinstance(mark, Polygon)],
+                polygons=[
+                    checked_points(mark.points) for mark in visual if isinstance(mark, Polygon)
+                ],
                 phrases=prompts.phrases,
                 threshold=text_threshold,
             )
