@@ -135,7 +135,7 @@ function showAddress() {
 
 /** @param {File} file */
 function openFile(file) {
-  if (isAnnotationFile(file)) importObjects(workspace, file);
+  if (isAnnotationFile(file) && !runsInBrowser) importObjects(workspace, file);
   else if (isVideo(file)) tracking.open(file, file.name);
   else workspace.open(file, file.name);
 }
