@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +28,8 @@ from seem.cli.options import (
 )
 from seem.cli.prompts import read_option
 from seem.cli.report import ProgressReporter
-from seem.cli.segment import with_origin
+from seem.cli.segment import prepare_job, with_origin
+from seem.encode_many import encode_each
 from seem.encoded_image import EncodedImage
 from seem.loading import load
 from seem.model import Model
@@ -62,9 +64,14 @@ def rank_images(
     images: list[ScoredImage] = []
     best: EncodedImage | None = None
     best_score = float("-inf")
-    for job in reporter.iterate(jobs):
+    config = model.network.config
+    prepare = partial(prepare_job, config.image, size or config.full_image_side)
+    encoded = encode_each(model, jobs, prepare)
+    for job, image in reporter.iterate(zip(jobs, encoded, strict=True)):
+        if isinstance(image, Exception):
+            report_error(image, about=job.image.source)
+            continue
         try:
-            image = model.encode(job.image.open(), size or model.network.config.full_image_side)
             score = float(image.similarity([phrase.phrase])[0])
         except Exception as error:
             report_error(error, about=job.image.source)

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 
 from seem.cli.dataset_options import DatasetOptions, describe_datasets
 from seem.cli.errors import print_error, report_error, write_line
-from seem.cli.image_files import ImageJob, plan_jobs, report_unusable
+from seem.cli.image_files import STANDARD_INPUT, ImageJob, plan_jobs, report_unusable
 from seem.cli.options import (
     FLAG,
+    MODEL_PANEL,
     RESULTS_PANEL,
     ModelOptions,
     OutputOptions,
@@ -26,10 +31,17 @@ from seem.cli.prompts import objects_from_options, typed_prompts
 from seem.cli.report import ProgressReporter
 from seem.cli.resuming import EarlierResults, recorded_options
 from seem.cli.segment_request import AnswerOptions, FullImageOptions, SegmentRequest
+from seem.config import ImageConfig
+from seem.encode_many import encode_each
+from seem.encoded_image import EncodedImage
+from seem.encoding_workers import check_workers
 from seem.errors import SeemError
+from seem.images import MAX_PIXELS
+from seem.inference.prompt_decoder import PreparedImage, prepare_for_network
 from seem.loading import load
 from seem.model import Model
 from seem.preprocess import check_short_side
+from seem.read_ahead import run_ahead
 from seem.results import Results
 from seem.results.datasets import DatasetExport
 
@@ -63,6 +75,15 @@ def segment_command(
             rich_help_panel=RESULTS_PANEL,
         ),
     ] = False,
+    workers: Annotated[
+        int,
+        typer.Option(
+            "--workers",
+            metavar="N",
+            help="Processes that read and encode photos on a CPU. Default: this one alone.",
+            rich_help_panel=MODEL_PANEL,
+        ),
+    ] = 1,
     as_json: Annotated[
         bool,
         typer.Option(
@@ -111,6 +132,7 @@ def segment_command(
     export = datasets.open(output.out, output.overwrite, request.boxes is not None)
     reporter = ProgressReporter(len(jobs), output.out, as_json, output.quiet)
     network.check_size()
+    check_worker_option(workers, jobs)
     codes = report_unusable(jobs, request.check_image)
     if codes:
         raise typer.Exit(reporter.finished(codes))
@@ -118,6 +140,7 @@ def segment_command(
     model = load(network.model, network.device, network.precision.value)
     request.check_model(model)
     check_short_side(network.size, model.network.config.image)
+    check_workers(workers, model.device)
     earlier.check_model(model)
     if request.boxes is not None and not output.quiet:
         for note in request.boxes.notes:
@@ -132,10 +155,20 @@ def segment_command(
         reporter,
         export,
         tuple(options),
+        workers,
     )
     code = segmentation.run(jobs)
     if code:
         raise typer.Exit(code)
+
+
+def check_worker_option(workers: int, jobs: Sequence[ImageJob]) -> None:
+    """Raise `ValueError` for a number of processes that cannot share these images."""
+    check_workers(workers, torch.device("cpu"))
+    if workers > 1 and any(job.image.source == STANDARD_INPUT for job in jobs):
+        raise ValueError(
+            f"--workers {workers} processes read files, not standard input; leave it or - out."
+        )
 
 
 def plan_remaining_jobs(
@@ -164,6 +197,19 @@ def plan_remaining_jobs(
 
 
 @dataclass(frozen=True, slots=True)
+class JobAnswer:
+    """An image and its results, or the error that it met."""
+
+    job: ImageJob
+    results: Results | Exception
+
+
+def prepare_job(config: ImageConfig, size: int | None, job: ImageJob) -> PreparedImage:
+    """Read the image of a job, and resize it for the network."""
+    return prepare_for_network(config, job.image.open(), size, MAX_PIXELS)
+
+
+@dataclass(frozen=True, slots=True)
 class ImageSegmentation:
     """A request to a loaded model, with the settings that hold for every image."""
 
@@ -175,38 +221,67 @@ class ImageSegmentation:
     reporter: ProgressReporter
     export: DatasetExport | None = None
     options: tuple[str, ...] = ()
+    workers: int = 1
 
     def run(self, jobs: Sequence[ImageJob]) -> int:
         """Segment one image after the other and return the exit code; an error ends that image alone."""
         try:
-            codes = [self.segment(job) for job in self.reporter.iterate(jobs)]
+            codes = list(self.reporter.iterate(self.exit_codes(jobs)))
         finally:  # an interrupted run leaves data sets of the images so far
             self.finish_datasets()
         return self.reporter.finished(codes)
 
-    def segment(self, job: ImageJob) -> int:
-        """Segment one image, write the results and return the exit code.
+    def exit_codes(self, jobs: Sequence[ImageJob]) -> Iterator[int]:
+        """Yield the exit code of every image; results are written while the next image is segmented.
 
         Raises `OSError` if results cannot be written, which would happen to every other image as well.
         """
+        with (
+            ThreadPoolExecutor(1, "seem-write") as writer,
+            closing(self.answer_each(jobs)) as answers,
+        ):
+            for code in run_ahead(writer, self.write, answers, num_ahead=1):
+                yield code.result()
+
+    def answer_each(self, jobs: Sequence[ImageJob]) -> Generator[JobAnswer]:
+        """Yield the results of every image, or the error that it met."""
+        config = self.model.network.config.image
+        prepare = partial(prepare_job, config, self.size)
+        images = encode_each(self.model, jobs, prepare, self.workers)
+        for job, image in zip(jobs, images, strict=True):
+            yield JobAnswer(job, self.answer(job, image))
+
+    def answer(self, job: ImageJob, image: EncodedImage | Exception) -> Results | Exception:
+        """Return the results about an image, with labels, or the error that it met."""
+        if isinstance(image, Exception):
+            return image
         try:
-            results = self.request.run(self.model.encode(job.image.open(), self.size))
-            started = time.perf_counter()
-            named = with_origin(results, job.image.name, self.options)
-            paths = named.save(job.folder, job.stem, self.overwrite, embeddings=self.embeddings)
+            results = with_origin(self.request.run(image), job.image.name, self.options)
+            results.labels  # noqa: B018  (computed here: the network runs in one thread)
+        except Exception as error:
+            return error
+        return results
+
+    def write(self, answer: JobAnswer) -> int:
+        """Write the results about an image, or report its error, and return the exit code."""
+        job, results = answer.job, answer.results
+        if isinstance(results, Exception):
+            return report_error(results, about=job.image.source)
+        started = time.perf_counter()
+        try:
+            paths = results.save(job.folder, job.stem, self.overwrite, embeddings=self.embeddings)
             if self.export is not None:
                 self.export.add(
-                    named, file=job.image.file, file_name=job.file_name, stem=job.name.as_posix()
+                    results,
+                    file=job.image.file,
+                    file_name=job.file_name,
+                    stem=job.name.as_posix(),
                 )
         except Exception as error:
             if isinstance(error, OSError) and not isinstance(error, (SeemError, FileExistsError)):
                 raise
             return report_error(error, about=job.image.source)
-        saving = time.perf_counter() - started
-        writing = saving - results.seconds.get(
-            "labels", 0.0
-        )  # labels are computed when they are saved
-        self.reporter.image_saved(job, results, paths, writing)
+        self.reporter.image_saved(job, results, paths, time.perf_counter() - started)
         return 0
 
     def finish_datasets(self) -> None:
