@@ -112,8 +112,9 @@ def test_worker_processes_encode_what_this_one_would(name, folder):
     assert [type(each) for each in there] == [type(each) for each in here]
     for index in (0, 2):
         torch.testing.assert_close(there[index].batch.pixels, here[index].batch.pixels)
-        assert there[index].panoptic(["cat", "dog"]).to_coco()["images"] == (
-            here[index].panoptic(["cat", "dog"]).to_coco()["images"]
+        assert (
+            there[index].panoptic(["cat", "dog"]).to_coco()["images"]
+            == (here[index].panoptic(["cat", "dog"]).to_coco()["images"])
         )
         assert_same_masks(there[index], here[index])
     assert str(there[1]) == str(here[1])

@@ -14,6 +14,8 @@ from typing import Annotated, Any, TypeAlias, get_type_hints
 import typer
 
 from seem import zoo
+from seem.loading import load
+from seem.model import Model
 from seem.preprocess import check_short_side
 from seem.regular_file import check_replaceable
 
@@ -31,6 +33,13 @@ class Precision(str, Enum):
 
     EXACT = "exact"
     AUTO = "auto"
+
+
+class EngineName(str, Enum):
+    """What computes the image network."""
+
+    TORCH = "torch"
+    OPENVINO = "openvino"
 
 
 # --- Groups of options ------------------------------------------------------------------------------------------------
@@ -219,6 +228,14 @@ PRECISION_HELP = "Arithmetic: float32 everywhere, or the fastest with equivalent
 PrecisionOption: TypeAlias = Annotated[
     Precision, typer.Option(metavar="exact|auto", help=PRECISION_HELP, rich_help_panel=MODEL_PANEL)
 ]
+EngineOption: TypeAlias = Annotated[
+    EngineName,
+    typer.Option(
+        metavar="torch|openvino",
+        help="Engine of the image network; openvino is faster on CPUs (extra: openvino).",
+        rich_help_panel=MODEL_PANEL,
+    ),
+]
 SizeOption: TypeAlias = Annotated[
     int | None,
     typer.Option(
@@ -258,7 +275,12 @@ class ModelOptions(OptionGroup):
     ] = "nano"
     device: DeviceOption = None
     precision: PrecisionOption = Precision.AUTO
+    engine: EngineOption = EngineName.TORCH
     size: SizeOption = None
+
+    def load(self) -> Model:
+        """Load the model."""
+        return load(self.model, self.device, self.precision.value, self.engine.value)
 
     def check_size(self) -> None:
         """Raise `ValueError` for a size that the model cannot take, if that is known before its weights are read."""

@@ -19,6 +19,8 @@ from seem.cli.options import (
     MODEL_PANEL,
     RESULTS_PANEL,
     DeviceOption,
+    EngineName,
+    EngineOption,
     OverwriteOption,
     PhotosArgument,
     Precision,
@@ -101,6 +103,7 @@ def retrieve_command(
     ] = "nano",
     device: DeviceOption = None,
     precision: PrecisionOption = Precision.AUTO,
+    engine: EngineOption = EngineName.TORCH,
     size: SizeOption = None,
     out: Annotated[
         Path | None,
@@ -145,7 +148,7 @@ def retrieve_command(
     if report_unusable(jobs):
         raise typer.Exit(EXIT_FAILED)
     started = time.perf_counter()
-    network = load(model, device, precision.value)
+    network = load(model, device, precision.value, engine.value)
     network.retrieve([], phrase.phrase)  # raises if the model cannot compare full images
     reporter.model_loaded(network, time.perf_counter() - started)
     ranking = rank_images(network, phrase, jobs, size, reporter)

@@ -38,7 +38,6 @@ from seem.encoding_workers import check_workers
 from seem.errors import SeemError
 from seem.images import MAX_PIXELS
 from seem.inference.prompt_decoder import PreparedImage, prepare_for_network
-from seem.loading import load
 from seem.model import Model
 from seem.preprocess import check_short_side
 from seem.read_ahead import run_ahead
@@ -137,7 +136,7 @@ def segment_command(
     if codes:
         raise typer.Exit(reporter.finished(codes))
     started = time.perf_counter()
-    model = load(network.model, network.device, network.precision.value)
+    model = network.load()
     request.check_model(model)
     check_short_side(network.size, model.network.config.image)
     check_workers(workers, model.device)

@@ -15,6 +15,8 @@ from seem.cli.options import (
     FLAG,
     MODEL_PANEL,
     DeviceOption,
+    EngineName,
+    EngineOption,
     OptionGroup,
     Precision,
     PrecisionOption,
@@ -147,6 +149,7 @@ def serve_command(
     ] = "nano",
     device: DeviceOption = None,
     precision: PrecisionOption = Precision.AUTO,
+    engine: EngineOption = EngineName.TORCH,
     size: SizeOption = None,
     limits: LimitOptions,
 ) -> None:
@@ -175,7 +178,7 @@ def serve_command(
     )
     with open_listener(settings.host, settings.port) as listener:
         started = time.perf_counter()
-        network = load(model, device, precision.value)
+        network = load(model, device, precision.value, engine.value)
         write_line(describe_loaded_model(network, time.perf_counter() - started))
         write_line(f"Listening at {address_of(listener)} (Ctrl-C stops)")
         if settings.token is not None and access.token is None:
