@@ -21,8 +21,9 @@ ANSWER_MILLISECONDS = 60_000
 
 TO_SCREEN = """
 async ([width, height, x, y]) => {
-  const { fitViewport, toCanvas } = await import("/canvas/viewport.js");
-  const { photoInsets } = await import("/canvas/insets.js");
+  const module = (name) => import(new URL(name, document.baseURI).href);
+  const { fitViewport, toCanvas } = await module("canvas/viewport.js");
+  const { photoInsets } = await module("canvas/insets.js");
   const canvas = document.getElementById("photo-canvas");
   const size = { width: canvas.clientWidth, height: canvas.clientHeight };
   const [left, top] = toCanvas(fitViewport({ width, height }, size, photoInsets()), x, y);
@@ -42,13 +43,14 @@ def free_port() -> int:
 class ServerProcess:
     """`seem serve` as a person starts it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *arguments: str) -> None:
+        self.arguments = arguments
         self.port = free_port()
         self.address = f"http://127.0.0.1:{self.port}/"
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "seem", "serve", "--port", str(self.port)]
+        command = [sys.executable, "-m", "seem", "serve", *self.arguments, "--port", str(self.port)]
         environment = {**os.environ, "PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen(
             command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

@@ -17,7 +17,7 @@ from PIL import Image
 
 from seem.config import ImageConfig
 from seem.encoded_image import EncodedImage
-from seem.encoding_workers import check_workers, encoding_workers
+from seem.encoding_workers import encoding_workers
 from seem.errors import SeemError, short_reason
 from seem.image_folder import images_in
 from seem.images import MAX_PIXELS, ImageLike
@@ -29,7 +29,7 @@ from seem.inference.prompt_decoder import (
 )
 from seem.inference.runtime import Runtime
 from seem.preprocess import check_short_side
-from seem.read_ahead import run_ahead
+from seem.read_ahead import check_workers, run_ahead
 
 READ_AHEAD = 2  # images in memory that wait for the network
 WORKERS_AHEAD = 2  # encoded images that wait to be taken, beyond one for each worker
@@ -56,7 +56,7 @@ def encode_many(
     if errors not in get_args(OnError):
         raise ValueError(f"errors is {errors!r}; use 'skip', 'raise' or 'return'.")
     check_short_side(size, runtime.network.config.image)
-    count = check_workers(workers, runtime.device)
+    count = check_workers(workers, runtime.device.type)
     items = list_images(images)
     prepare = partial(prepare_item, runtime.network.config.image, size, max_pixels)
     encoded = encode_each(runtime, items, prepare, count)

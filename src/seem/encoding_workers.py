@@ -13,7 +13,6 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
-from numbers import Integral
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Generic, TypeVar
@@ -36,7 +35,6 @@ from seem.models.precision import Precision
 from seem.models.structures import ImageBatch
 from seem.processes import begin_worker, interrupts_blocked, one_thread_each
 
-MAX_WORKERS_BEYOND_CORES = 8  # so many may be asked for on any machine
 PIXELS = "network_pixels"
 
 Item = TypeVar("Item")
@@ -139,19 +137,3 @@ def encoding_workers(
             yield executor, EncodingTask(network, prepare)
         finally:
             executor.shutdown(cancel_futures=True)
-
-
-def check_workers(workers: object, device: torch.device) -> int:
-    """Return a number of worker processes; `ValueError` for one that cannot be started."""
-    num_cores = os.cpu_count() or 1
-    if not isinstance(workers, Integral) or isinstance(workers, bool) or workers < 1:
-        raise ValueError(f"workers is {workers!r}; use 1 (this process) or more.")
-    if workers > max(num_cores, MAX_WORKERS_BEYOND_CORES):
-        raise ValueError(
-            f"workers is {workers}; this machine has {num_cores} cores, one for each is best."
-        )
-    if workers > 1 and device.type != "cpu":
-        raise ValueError(
-            f"workers is {workers}, but the model is on {device}; several processes are for CPUs, leave it out."
-        )
-    return int(workers)

@@ -70,3 +70,49 @@ def test_arrays_of_numpy_are_no_masks(tmp_path):
     np.save(tmp_path / "masks/a.npy", SQUARE)
     with pytest.raises(DataError, match=r"Masks in NumPy's files are not read; save them as PNG\."):
         open_dataset(str(tmp_path), "train")
+
+
+def test_a_photo_in_a_sub_folder_has_its_masks_in_the_same_one(tmp_path):
+    write(tmp_path, "images/a.jpg", "masks/a.png")
+    write(tmp_path, "images/x/b.jpg", "masks/x/b.png")
+    write(tmp_path, "images/x/y/c.jpg", "masks/x/y/c_mask.png")
+    dataset = open_dataset(str(tmp_path), "train")
+    assert [record.area for records in dataset.objects.values() for record in records] == [300] * 3
+
+
+def class_names_of(root, *masks):
+    for mask in masks:
+        write(root, "images/a.jpg", f"masks/{mask}.png")
+    dataset = open_dataset(str(root), "train")
+    names = [record.category.text for record in dataset.objects[1]]
+    return names, [str(note) for note in dataset.notes]
+
+
+@pytest.mark.parametrize(
+    ("masks", "names"),
+    [
+        (["a/apple_1", "a/a_pear"], ["pear", "apple"]),
+        (["a_gas mask_1", "a_x_seg"], ["gas mask", "x seg"]),
+        (["a/mask", "a/mask_2"], ["", ""]),
+        (["a_1", "a_mask_2"], ["", ""]),
+    ],
+)
+def test_names_of_masks_are_names_of_classes(tmp_path, masks, names):
+    assert class_names_of(tmp_path, *masks) == (names, [])
+
+
+def test_a_word_is_a_class_among_classes_and_a_note_says_so(tmp_path):
+    names, notes = class_names_of(tmp_path, "a_face_1", "a_mask")
+    assert names == ["face", "mask"]
+    assert notes == [
+        "mask: class names that nothing tells, taken for a class, because other masks are called after classes; "
+        "else name its files like the photos"
+    ]
+
+
+def test_masks_beside_a_map_of_their_photo_are_named(tmp_path):
+    names, notes = class_names_of(tmp_path, "a", "a_face_1", "a_face_2")
+    assert names == [""]
+    assert notes == [
+        "a.png: not read, the map of its photo, beside which a_face_1.png, a_face_2.png cannot be read"
+    ]

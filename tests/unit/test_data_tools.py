@@ -468,6 +468,14 @@ def test_labelme_xml_deleted_objects_are_none(tmp_path):
     assert names == ["cat", "dog", "dog"]
 
 
+def test_labelme_xml_parts_hold_folders(tmp_path):
+    home = copy_set(tmp_path, "datumaro_label_me", "Images/train/a.jpg", "Images/train/x/b.jpg")
+    (home / "Annotations/train/x").mkdir()
+    (home / "Annotations/train/b.xml").rename(home / "Annotations/train/x/b.xml")
+    assert list_splits(str(home)) == ("train",)
+    assert len(open_dataset(str(home), "train").images) == 2
+
+
 def test_labelme_xml_masks_lie_inside_of_the_set(tmp_path):
     home = copy_set(tmp_path, "datumaro_label_me", "Images/train/a.jpg", "Images/train/b.jpg")
     tiny.grey(tmp_path / "secret.png", np.ones(HW))
@@ -512,6 +520,95 @@ def test_camvid_maps(tmp_path, legend, stored):
     assert np.array_equal(read_masks(dataset)["a"][0][1], tiny.CAT)
     assert np.array_equal(dataset.void(dataset.images[0]), ~tiny.CAT & ~tiny.DOG)
     assert notes_of(dataset) == ["photos without a map: 1"]
+
+
+@pytest.mark.parametrize(
+    ("legend", "stored"),
+    [(" background\n cat\n dog\n", "colours"), (" cat\n dog\n", "numbers"), ("cat 128 0 0\ndog:0,128,0\n", "colours")],
+)  # fmt: skip
+def test_camvid_photos_in_sub_folders(tmp_path, legend, stored):
+    """Datumaro writes legends without colours: the background is black if it comes first."""
+    hw = (12, 16)
+    values = tiny.labels((tiny.CAT, 1), (tiny.DOG, 2), hw=hw)
+    if stored == "colours":
+        values = np.array([(0, 0, 0), (128, 0, 0), (0, 128, 0)])[values]
+    for name in ("a", "x/b", "x/y/c"):
+        tiny.photo(tmp_path / f"train/{name}.jpg", hw)
+        tiny.grey(tmp_path / f"trainannot/{name}.png", values)
+    tiny.text(tmp_path / "label_colors.txt", legend)
+    read = read_masks(open_dataset(str(tmp_path), "train"))
+    assert {stem: [name for name, _ in objects] for stem, objects in read.items()} == {
+        stem: ["cat", "dog"] for stem in "abc"
+    }
+    assert np.array_equal(read["b"][0][1], tiny.CAT)
+
+
+def test_camvid_maps_without_a_photo_and_shared_colours_are_named(tmp_path):
+    tiny.photo(tmp_path / "train" / "a.jpg", (12, 16))
+    for name in ("a", "x/a"):
+        tiny.grey(tmp_path / f"trainannot/{name}.png", np.zeros((12, 16, 3)))
+    tiny.text(tmp_path / "label_colors.txt", "9 8 7 cat\n9 8 7 dog\n")
+    dataset = open_dataset(str(tmp_path), "train", tolerant=True)
+    assert list(map(str, dataset.flaws)) == [
+        "trainannot/x/a.png: annotation of an unknown photo, there is no photo of that name"
+    ]
+    assert list(map(str, dataset.notes)) == [
+        "label_colors.txt: classes that share a colour, cat, dog: in maps of colours it is cat"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("legend", "message"),
+    [
+        ("300 0 0 cat\n", "the colour 300 0 0; channels go from 0 to 255"),
+        ("# nothing\n", "names no class"),
+    ],
+)
+def test_legends_that_make_no_sense_are_refused(tmp_path, legend, message):
+    tiny.photo(tmp_path / "train" / "a.jpg", (12, 16))
+    tiny.grey(tmp_path / "trainannot" / "a.png", np.zeros((12, 16, 3)))
+    tiny.text(tmp_path / "label_colors.txt", legend)
+    with pytest.raises(DataError, match=message):
+        open_dataset(str(tmp_path), "train")
+
+
+@pytest.mark.parametrize("has_objects", [False, True])
+def test_cityscapes_with_classes_of_its_own(tmp_path, has_objects):
+    """As Datumaro writes it, in old versions with numbers of objects; the photos lie in any folder."""
+    hw = (12, 16)
+    cat, dog = (1001, 2001) if has_objects else (1, 2)
+    for name in ("a", "x/b"):
+        tiny.photo(tmp_path / f"leftImg8bit/train/{name}_leftImg8bit.png", hw)
+        ids = tiny.labels((tiny.CAT, cat), (tiny.DOG, dog), hw=hw)
+        tiny.grey(tmp_path / f"gtFine/train/{name}_gtFine_instanceIds.png", ids, np.uint16)
+    tiny.text(tmp_path / "label_colors.txt", " background\n cat\n dog\n")
+    dataset = open_dataset(str(tmp_path), "train")
+    assert [(row.name, row.is_thing) for row in dataset.categories.values()] == [
+        ("cat", has_objects), ("dog", has_objects),
+    ]  # fmt: skip
+    for objects in read_masks(dataset).values():
+        assert [name for name, _ in objects] == ["cat", "dog"]
+        assert np.array_equal(objects[1][1], tiny.DOG)
+    assert not any(record.is_group for record in dataset.objects[1])
+
+
+def test_open_images_as_datumaro_writes_it(tmp_path):
+    """Parts of any name, classes by their names, ids with folders."""
+    hw = (12, 16)
+    folder = tmp_path / "annotations"
+    for part, name in (("train", "a"), ("train", "x/b"), ("mine", "c")):
+        tiny.photo(tmp_path / f"images/{part}/{name}.jpg", hw)
+        mask = f"{name.replace('/', '')}_cat_0.png"
+        tiny.grey(tmp_path / f"masks/{part}/{mask}", tiny.CAT)
+        table = folder / f"{part}-annotations-object-segmentation.csv"
+        rows = table.read_text() if table.exists() else "MaskPath,ImageID,LabelName\n"
+        tiny.text(table, f"{rows}{mask},{name},cat\n")
+    tiny.text(folder / "class-descriptions.csv", "cat,cat\ndog,dog\n")
+    assert list_splits(str(tmp_path)) == ("train", "mine")
+    dataset = open_dataset(str(tmp_path), "all")
+    assert {stem: [name for name, _ in objects] for stem, objects in read_masks(dataset).items()} == {
+        "a": ["cat"], "b": ["cat"], "c": ["cat"],
+    }  # fmt: skip
 
 
 def test_camvid_unknown_colour_is_named(tmp_path):

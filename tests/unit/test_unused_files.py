@@ -6,7 +6,7 @@ import pytest
 
 import tiny_data as tiny
 from seem.cli.main import main
-from seem.data.opening import open_dataset
+from seem.data.opening import list_splits, open_dataset
 from seem.data.unused_files import find_unused_files
 
 
@@ -20,6 +20,54 @@ def unused_of(folder):
 )
 def test_of_a_sound_set_every_file_is_used(tmp_path, write):
     assert unused_of(write(tmp_path)) == {}
+
+
+@pytest.mark.parametrize(
+    "write", [tiny.grabcut, tiny.davis, tiny.ade20k, tiny.cityscapes, tiny.bdd, tiny.sunrgbd]
+)
+def test_photos_in_sub_folders_of_benchmarks_are_listed(tmp_path, write):
+    write(tmp_path)
+    dataset = open_first_part(tmp_path)
+    photo = dataset.images[0].path
+    assert find_unused_files(tmp_path, [dataset]) == ()
+    tiny.photo(photo.parent / "deeper" / f"x{photo.suffix}", (10, 14))
+    unused = find_unused_files(tmp_path, [open_first_part(tmp_path)])
+    if dataset.kind == "cityscapes":  # reads them, and says that nothing is known about them
+        assert unused == ()
+    else:
+        assert [note.what for note in unused] == ["no annotation names it"]
+
+
+def open_first_part(folder):
+    kind = "bdd100k:" if (folder / "labels/sem_seg").exists() else ""
+    kind = "davis2017:" if (folder / "ImageSets/2017").exists() else kind
+    return open_dataset(f"{kind}{folder}", list_splits(f"{kind}{folder}")[0], tolerant=True)
+
+
+TOOLS = {
+    "labelme": ("x/a.json", {"shapes": [], "imagePath": "a.jpg"}),
+    "cvat": ("annotations.xml", '<annotations><image id="0" name="x/a.jpg" width="16" height="12"/></annotations>'),
+    "via": ("via.json", {"1": {"filename": "a.jpg", "regions": [], "shape_attributes": 0}}),
+    "labelstudio": ("tasks.json", [{"data": {"image": "/x/a.jpg"}, "annotations": [{"result": []}]}]),
+    "datumaro": ("annotations/all.json", {
+        "dm_format_version": "1.0", "categories": {}, "items": [{"id": "x/a", "annotations": []}],
+    }),
+    "labelme_xml": ("x/a.xml", "<annotation><filename>a.jpg</filename><object><polygon><pt><x>1</x></pt></polygon>"
+                    "</object></annotation>"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_photos_that_a_tool_does_not_name_are_listed(tmp_path, tool):
+    name, content = TOOLS[tool]
+    tiny.text(tmp_path / name, content)
+    for photo in ("x/a.jpg", "x/b.jpg", "y/z/c.jpg"):
+        tiny.photo(tmp_path / photo, tiny.A_HW)
+    parts = [open_dataset(f"{tool}:{tmp_path}", "all", tolerant=True)]
+    assert [image.path.name for image in parts[0].images] == ["a.jpg"]
+    notes = {note.where: note.what for note in find_unused_files(tmp_path, parts)}
+    assert notes["x/b.jpg"] == "no annotation names it"
+    assert set(notes) == {"x/b.jpg", "y/z/c.jpg"}
 
 
 def test_annotations_nobody_asked_for_and_photos_nobody_names_are_listed(tmp_path):

@@ -9,15 +9,14 @@ from dataclasses import dataclass, fields
 from enum import Enum
 from inspect import Parameter, Signature
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, get_type_hints
 
 import typer
 
-from seem import zoo
-from seem.loading import load
-from seem.model import Model
-from seem.preprocess import check_short_side
 from seem.regular_file import check_replaceable
+
+if TYPE_CHECKING:
+    from seem.model import Model
 
 OBJECT_PANEL = "One object (all prompts together describe it)"
 MODEL_PANEL = "Model"
@@ -279,7 +278,9 @@ class ModelOptions(OptionGroup):
     size: SizeOption = None
 
     def load(self) -> Model:
-        """Load the model."""
+        """Load the model in PyTorch."""
+        from seem.loading import load
+
         return load(self.model, self.device, self.precision.value, self.engine.value)
 
     def check_size(self) -> None:
@@ -289,6 +290,11 @@ class ModelOptions(OptionGroup):
 
 def check_size_of(model: str, size: int | None) -> None:
     """Raise `ValueError` for a size that a model of that name cannot take; nothing is known about files of weights."""
+    if size is None:
+        return
+    from seem import zoo  # here, because they import PyTorch
+    from seem.preprocess import check_short_side
+
     card = zoo.MODEL_CARDS.get(model)
     if card is not None and card.config is not None:
         check_short_side(size, card.config().image)

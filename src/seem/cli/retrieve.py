@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +13,7 @@ import typer
 
 from seem.cli.errors import EXIT_FAILED, report_error, write_line
 from seem.cli.image_files import ImageJob, plan_jobs, report_unusable
+from seem.cli.job_images import encode_jobs
 from seem.cli.options import (
     FLAG,
     MODEL_PANEL,
@@ -30,8 +30,7 @@ from seem.cli.options import (
 )
 from seem.cli.prompts import read_option
 from seem.cli.report import ProgressReporter
-from seem.cli.segment import prepare_job, with_origin
-from seem.encode_many import encode_each
+from seem.cli.segment import with_origin
 from seem.encoded_image import EncodedImage
 from seem.loading import load
 from seem.model import Model
@@ -67,8 +66,7 @@ def rank_images(
     best: EncodedImage | None = None
     best_score = float("-inf")
     config = model.network.config
-    prepare = partial(prepare_job, config.image, size or config.full_image_side)
-    encoded = encode_each(model, jobs, prepare)
+    encoded = encode_jobs(model, jobs, size or config.full_image_side)
     for job, image in reporter.iterate(zip(jobs, encoded, strict=True)):
         if isinstance(image, Exception):
             report_error(image, about=job.image.source)

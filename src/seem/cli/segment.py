@@ -7,15 +7,14 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 import typer
 
 from seem.cli.dataset_options import DatasetOptions, describe_datasets
 from seem.cli.errors import print_error, report_error, write_line
+from seem.cli.graph_choice import choose_graphs
 from seem.cli.image_files import STANDARD_INPUT, ImageJob, plan_jobs, report_unusable
 from seem.cli.options import (
     FLAG,
@@ -30,19 +29,17 @@ from seem.cli.options import (
 from seem.cli.prompts import objects_from_options, typed_prompts
 from seem.cli.report import ProgressReporter
 from seem.cli.resuming import EarlierResults, recorded_options
-from seem.cli.segment_request import AnswerOptions, FullImageOptions, SegmentRequest
-from seem.config import ImageConfig
-from seem.encode_many import encode_each
-from seem.encoded_image import EncodedImage
-from seem.encoding_workers import check_workers
+from seem.cli.segment_request import AnswerOptions, AskedImage, FullImageOptions, SegmentRequest
 from seem.errors import SeemError
-from seem.images import MAX_PIXELS
-from seem.inference.prompt_decoder import PreparedImage, prepare_for_network
-from seem.model import Model
-from seem.preprocess import check_short_side
-from seem.read_ahead import run_ahead
+from seem.exported_model import ExportedModel
+from seem.read_ahead import check_workers, run_ahead
 from seem.results import Results
 from seem.results.datasets import DatasetExport
+
+if TYPE_CHECKING:
+    from seem.model import Model
+else:  # imported with PyTorch, where a model is loaded
+    Model = Any
 
 
 @takes_option_groups
@@ -136,10 +133,8 @@ def segment_command(
     if codes:
         raise typer.Exit(reporter.finished(codes))
     started = time.perf_counter()
-    model = network.load()
+    model = open_model(network, request, embeddings, workers, len(jobs))
     request.check_model(model)
-    check_short_side(network.size, model.network.config.image)
-    check_workers(workers, model.device)
     earlier.check_model(model)
     if request.boxes is not None and not output.quiet:
         for note in request.boxes.notes:
@@ -161,9 +156,31 @@ def segment_command(
         raise typer.Exit(code)
 
 
+def open_model(
+    network: ModelOptions,
+    request: SegmentRequest,
+    embeddings: bool,
+    workers: int,
+    num_photos: int,
+) -> Model | ExportedModel:
+    """Load the model, or its exported graphs where they answer and PyTorch is not there or not worth its start."""
+    option = "--embeddings" if embeddings else request.option_beyond_graphs()
+    if workers > 1:
+        option = f"--workers {workers}"
+    graphs = choose_graphs(network, option, num_photos)
+    if graphs is not None:
+        return ExportedModel(graphs)
+    from seem.preprocess import check_short_side
+
+    model = network.load()
+    check_short_side(network.size, model.network.config.image)
+    check_workers(workers, model.device.type)
+    return model
+
+
 def check_worker_option(workers: int, jobs: Sequence[ImageJob]) -> None:
     """Raise `ValueError` for a number of processes that cannot share these images."""
-    check_workers(workers, torch.device("cpu"))
+    check_workers(workers, "cpu")
     if workers > 1 and any(job.image.source == STANDARD_INPUT for job in jobs):
         raise ValueError(
             f"--workers {workers} processes read files, not standard input; leave it or - out."
@@ -203,16 +220,11 @@ class JobAnswer:
     results: Results | Exception
 
 
-def prepare_job(config: ImageConfig, size: int | None, job: ImageJob) -> PreparedImage:
-    """Read the image of a job, and resize it for the network."""
-    return prepare_for_network(config, job.image.open(), size, MAX_PIXELS)
-
-
 @dataclass(frozen=True, slots=True)
 class ImageSegmentation:
     """A request to a loaded model, with the settings that hold for every image."""
 
-    model: Model
+    model: Model | ExportedModel
     request: SegmentRequest
     size: int | None
     overwrite: bool
@@ -244,13 +256,24 @@ class ImageSegmentation:
 
     def answer_each(self, jobs: Sequence[ImageJob]) -> Generator[JobAnswer]:
         """Yield the results of every image, or the error that it met."""
-        config = self.model.network.config.image
-        prepare = partial(prepare_job, config, self.size)
-        images = encode_each(self.model, jobs, prepare, self.workers)
-        for job, image in zip(jobs, images, strict=True):
+        for job, image in zip(jobs, self.encode(jobs), strict=True):
             yield JobAnswer(job, self.answer(job, image))
 
-    def answer(self, job: ImageJob, image: EncodedImage | Exception) -> Results | Exception:
+    def encode(self, jobs: Sequence[ImageJob]) -> Iterator[AskedImage | Exception]:
+        """Yield the encoded image of every job, or the error that it met."""
+        if not isinstance(self.model, ExportedModel):
+            from seem.cli.job_images import encode_jobs
+
+            yield from encode_jobs(self.model, jobs, self.size, self.workers)
+            return
+        for job in jobs:
+            try:
+                image: AskedImage | Exception = self.model.encode(job.image.open(), self.size)
+            except Exception as error:
+                image = error
+            yield image
+
+    def answer(self, job: ImageJob, image: AskedImage | Exception) -> Results | Exception:
         """Return the results about an image, with labels, or the error that it met."""
         if isinstance(image, Exception):
             return image

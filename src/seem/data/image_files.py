@@ -256,6 +256,12 @@ def images_by_stem(folder: Path) -> Mapping[str, Path]:
     return {path.stem: path for path in files}
 
 
+def images_by_relative_name(folder: Path) -> Mapping[str, Path]:
+    """Index the images of a folder and its sub-folders by path without ending ("sub/a"); a PNG comes before others."""
+    files = sorted(list_images(folder, deep=True), key=lambda path: path.suffix.lower() == ".png")
+    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in files}
+
+
 def list_folders(folder: Path) -> list[Path]:
     """List sub-folders by name; hidden ones are passed over."""
     if not folder.is_dir():

@@ -95,6 +95,7 @@ def join_parts(parts: Sequence[LazyDataset]) -> LazyDataset:
         flaws=tuple(flaw for part in parts for flaw in part.flaws),
         notes=tuple(dict.fromkeys([*notes, *note_repeated_files(images)])),
         files=tuple(dict.fromkeys(file for part in parts for file in part.files)),
+        searched=tuple(dict.fromkeys(folder for part in parts for folder in part.searched)),
         read_file=read_file,
     )
 

@@ -76,6 +76,7 @@ class LazyDataset:
         expressions: referring expressions.
         flaws: what is wrong with the set as a whole; `notes`: what a reader left out, and may be meant so.
         files: files that describe more than one image.
+        searched: folders whose photos, masks and annotations should all belong to the set; `data check` names others.
         read_file: reads the stored bytes of an image that does not lie in a file of its own.
         tolerant: leave out what cannot be read instead of raising.
     """
@@ -94,6 +95,7 @@ class LazyDataset:
     flaws: tuple[Flaw, ...] = ()
     notes: tuple[Flaw, ...] = ()
     files: tuple[Path, ...] = ()
+    searched: tuple[Path, ...] = ()
     read_file: Callable[[ImageRecord], bytes] | None = None
     tolerant: bool = False
     _cached_maps: LruCache[LabelMap | None] = field(init=False, repr=False)

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Int32
 
 from seem.data.coco_rle import RleMask, rle_to_mask
 from seem.data.frames import AnnotationFrame
+from seem.errors import UnusableFileError
 
 
 class FlawKind(enum.Enum):
@@ -46,6 +47,7 @@ class FlawKind(enum.Enum):
     EXIF_ROTATION = "photo with an EXIF rotation"
     UNUSED_CLASS = "class without an object"
     DUPLICATE_NAME = "classes that share a name"
+    SHARED_COLOUR = "classes that share a colour"
     UNNAMED_OBJECTS = "objects without a class"
     UNREAD = "not read"
     GREY_EDGES = "mask with grey edges"
@@ -61,7 +63,7 @@ class FlawKind(enum.Enum):
     FRACTIONS = "coordinates as fractions of the photo"
 
 
-class DataError(ValueError):
+class DataError(UnusableFileError):
     """A data set that is not laid out as its format says; the message is one line, names the path and the way out.
 
     `kind` says what is wrong where the error is about one image.
@@ -70,6 +72,12 @@ class DataError(ValueError):
     def __init__(self, message: str, kind: FlawKind = FlawKind.UNREADABLE_ROW) -> None:
         super().__init__(message)
         self.kind = kind
+
+
+class DatasetRequestError(DataError):
+    """What was asked of a data set is wrong: a specification that cannot be read, a part that it does not have."""
+
+    is_wrong_call = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +93,11 @@ class Flaw:
         if not self.what:
             return title
         return f"{title}, {self.what}"
+
+
+def unmatched_flaw(where: str) -> Flaw:
+    """Return the flaw of an annotation file whose image was not found."""
+    return Flaw(FlawKind.UNKNOWN_IMAGE, where, "there is no photo of that name")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from seem.data.image_files import IMAGE_SUFFIXES, relative_name
 from seem.data.lazy_dataset import LazyDataset
 from seem.data.records import Flaw, FlawKind
 
-_CHECKED_KINDS = ("coco", "yolo", "folder")  # whose readers know every file that they read
 _ANNOTATION_SUFFIXES = frozenset(
     {".json", ".jsonl", ".ndjson", ".xml", ".csv", ".txt", ".npy", ".npz", ".mat"}
 )
@@ -21,19 +20,28 @@ _MAX_LISTED_NAMES = 3
 def find_unused_files(root: Path, parts: Sequence[Dataset]) -> tuple[Flaw, ...]:
     """Return a note for every kind of file in a folder of `root` that none of the parts of its data set uses.
 
-    Only for formats whose readers name all files that they read; none for others, or for a set that is one file.
+    Only of the folders in which, by the format, every file should belong to the set (`LazyDataset.searched`).
     """
     lazy_parts = [part for part in parts if isinstance(part, LazyDataset)]
-    if not root.is_dir() or any(part.kind not in _CHECKED_KINDS for part in lazy_parts):
-        return ()
-    if len(lazy_parts) < len(parts):
-        return ()
     used = _used_files(lazy_parts)
     groups: dict[tuple[Path, str], list[Path]] = {}
-    for file in sorted(root.rglob("*")):
+    for file in _searched_files(lazy_parts):
         if _may_be_annotation(file, root) and file.resolve() not in used:
             groups.setdefault((file.parent, file.suffix.lower()), []).append(file)
-    return tuple(_note(root, files) for files in groups.values())
+    photo_folders = {image.path.parent for part in lazy_parts for image in part.images}
+    notes = []
+    for files in groups.values():
+        is_photo = not photo_folders.isdisjoint(files[0].parents) and _is_image(files[0])
+        notes.append(_note(root, files, is_photo=is_photo))
+    return tuple(notes)
+
+
+def _searched_files(parts: Iterable[LazyDataset]) -> list[Path]:
+    """Return the files of all folders that are searched, in order of their paths."""
+    files: set[Path] = set()
+    for folder in {folder for part in parts for folder in part.searched}:
+        files.update(folder.rglob("*"))
+    return sorted(files)
 
 
 def _used_files(parts: Iterable[LazyDataset]) -> set[Path]:
@@ -51,24 +59,27 @@ def _used_files(parts: Iterable[LazyDataset]) -> set[Path]:
 
 def _may_be_annotation(file: Path, root: Path) -> bool:
     """Whether a file looks like a photo, a mask or annotations, and is not hidden."""
-    is_hidden = any(name.startswith((".", "__MACOSX")) for name in file.relative_to(root).parts)
+    names = file.relative_to(root).parts if file.is_relative_to(root) else (file.name,)
+    is_hidden = any(name.startswith((".", "__MACOSX")) for name in names)
     is_passed_over = file.stem.lower().startswith(_PASSED_OVER)
-    is_of_a_kind = file.suffix.lower() in _ANNOTATION_SUFFIXES | IMAGE_SUFFIXES
+    is_of_a_kind = file.suffix.lower() in _ANNOTATION_SUFFIXES or _is_image(file)
     return is_of_a_kind and not is_hidden and not is_passed_over and file.is_file()
 
 
-def _note(root: Path, files: Sequence[Path]) -> Flaw:
+def _is_image(file: Path) -> bool:
+    return file.suffix.lower() in IMAGE_SUFFIXES
+
+
+def _note(root: Path, files: Sequence[Path], *, is_photo: bool) -> Flaw:
     first = files[0]
     if len(files) == 1:
         where = relative_name(first, root)
     else:
         where = f"{relative_name(first.parent, root)}/*{first.suffix.lower()}"
-    is_image = first.suffix.lower() in IMAGE_SUFFIXES
-    reason = "no annotation names it" if is_image else "nothing in this set refers to it"
+    reason = "no annotation names" if is_photo else "nothing in this set refers to"
     if len(files) == 1:
-        return Flaw(FlawKind.UNUSED_FILE, where, reason)
+        return Flaw(FlawKind.UNUSED_FILE, where, f"{reason} it")
     listed = ", ".join(file.name for file in files[:_MAX_LISTED_NAMES])
     if len(files) > _MAX_LISTED_NAMES:
         listed += ", ..."
-    reason = reason.removesuffix("it") + "them" if not is_image else "no annotation names them"
-    return Flaw(FlawKind.UNUSED_FILE, where, f"{len(files)} files, {reason}: {listed}")
+    return Flaw(FlawKind.UNUSED_FILE, where, f"{len(files)} files, {reason} them: {listed}")

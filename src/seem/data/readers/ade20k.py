@@ -108,6 +108,7 @@ def read_ade20k(path: Path, split: str) -> LazyDataset:
         complete=complete_where_labelled(categories),
         flaws=flaws,
         files=existing_files([panoptic_file]),
+        searched=(image_folder, label_folder),
     )
 
 

@@ -16,6 +16,7 @@ from seem.data.image_files import (
     list_images,
     read_channels_of_size,
     read_labels_of_size,
+    relative_name,
 )
 from seem.data.label_map import LabelMap
 from seem.data.layout import Layout, incomplete_layout_error, sort_splits
@@ -33,13 +34,15 @@ from seem.data.records import DataError, Flaw, FlawKind, ImageRecord
 _VOID_VALUE = 255
 _CROWD_FLAG, _IGNORED_FLAG = 2, 1  # bits of the green channel
 _CLASS_FACTOR = 65536  # segment ids: 1 + 65536 x class + object
+_IMAGE_FOLDER = Path("images", "10k")
 _SEMANTIC_FOLDER = Path("labels", "sem_seg", "masks")
 _PANOPTIC_FOLDER = Path("labels", "pan_seg", "bitmasks")
 
 
 def read_bdd100k(path: Path, split: str) -> LazyDataset:
     """Open one part of BDD100K with 19 classes."""
-    images, flaws = _pair_bdd_images(path, _SEMANTIC_FOLDER / split, split, "semantic", "bdd100k")
+    folders = path / _IMAGE_FOLDER / split, path / _SEMANTIC_FOLDER / split
+    images, flaws = _pair_bdd_images(path, folders, split, "semantic", "bdd100k")
     categories = class_list("bdd100k")
 
     def read_map(image: ImageRecord) -> LabelMap | None:
@@ -60,14 +63,14 @@ def read_bdd100k(path: Path, split: str) -> LazyDataset:
         read_map=read_map,
         complete=complete_where_labelled(categories),
         flaws=flaws,
+        searched=folders,
     )
 
 
 def read_bdd100k_panoptic(path: Path, split: str) -> LazyDataset:
     """Open one part of BDD100K with 40 classes and objects."""
-    images, flaws = _pair_bdd_images(
-        path, _PANOPTIC_FOLDER / split, split, "panoptic", "bdd100k_panoptic"
-    )
+    folders = path / _IMAGE_FOLDER / split, path / _PANOPTIC_FOLDER / split
+    images, flaws = _pair_bdd_images(path, folders, split, "panoptic", "bdd100k_panoptic")
     categories = class_list("bdd100k_panoptic")
 
     def read_map(image: ImageRecord) -> LabelMap | None:
@@ -104,22 +107,22 @@ def read_bdd100k_panoptic(path: Path, split: str) -> LazyDataset:
         read_map=read_map,
         complete=complete_where_labelled(categories),
         flaws=flaws,
+        searched=folders,
     )
 
 
 def _pair_bdd_images(
     path: Path,
-    labels: Path,
+    folders: tuple[Path, Path],
     split: str,
     labelled: str,
     set_name: str,
 ) -> tuple[tuple[ImageRecord, ...], tuple[Flaw, ...]]:
-    image_folder = path / "images" / "10k" / split
-    if not image_folder.is_dir() or not (path / labels).is_dir():
-        raise incomplete_layout_error(
-            "BDD100K", path, f"images/10k/{split} and {labels.as_posix()}"
-        )
-    pairs = pair_by_stem(list_images(image_folder), path / labels)
+    image_folder, label_folder = folders
+    if not image_folder.is_dir() or not label_folder.is_dir():
+        names = " and ".join(relative_name(folder, path) for folder in folders)
+        raise incomplete_layout_error("BDD100K", path, names)
+    pairs = pair_by_stem(list_images(image_folder), label_folder)
     return pair_images(pairs, set_name, split, labelled)
 
 

@@ -21,12 +21,21 @@ from seem.data.image_files import (
     list_images,
     read_annotated_hw,
     read_labels_of_size,
+    relative_name,
 )
 from seem.data.label_map import LabelMap
 from seem.data.layout import Layout, incomplete_layout_error
 from seem.data.lazy_dataset import LazyDataset
 from seem.data.readers.label_maps import label_map_of_segments, mask_or_none
-from seem.data.records import CategoryRecord, DataError, Flaw, FlawKind, ImageRecord, image_record
+from seem.data.records import (
+    CategoryRecord,
+    DataError,
+    Flaw,
+    FlawKind,
+    ImageRecord,
+    image_record,
+    unmatched_flaw,
+)
 
 _FOLDERS = (("data_GT", "boundary_GT"), ("images", "masks"), ("img", "gt"))
 _IGNORED_VALUE = 128
@@ -48,11 +57,13 @@ def read_clicks(path: Path, split: str = ALL_SPLIT) -> LazyDataset:
     mask_files = list_images(mask_folder)
     images: list[ImageRecord] = []
     flaws = []
+    unmatched = set(mask_files)
     for file in list_images(image_folder):
         own_masks = [mask for mask in mask_files if _is_mask_of(mask, file)]
         if not own_masks:
             what = f"there is no {mask_folder.name}/{file.stem}.png"
             flaws.append(Flaw(FlawKind.MISSING_MASK_FILE, file.name, what))
+        unmatched.difference_update(own_masks)
         for mask in own_masks:
             try:
                 hw = read_annotated_hw(file, mask)
@@ -63,6 +74,8 @@ def read_clicks(path: Path, split: str = ALL_SPLIT) -> LazyDataset:
             images.append(
                 image_record(image_id, name, file, hw, split, "one object", semantic_path=mask)
             )
+
+    flaws += [unmatched_flaw(relative_name(mask, path)) for mask in sorted(unmatched)]
 
     def read_map(image: ImageRecord) -> LabelMap:
         assert image.semantic_path is not None
@@ -86,6 +99,7 @@ def read_clicks(path: Path, split: str = ALL_SPLIT) -> LazyDataset:
         images=tuple(images),
         read_map=read_map,
         flaws=tuple(flaws),
+        searched=folders,
     )
 
 

@@ -150,6 +150,7 @@ def _read_part(files: CocoFiles, path: Path, split: str, kind: str) -> LazyDatas
         flaws=(*flaws, *image_flaws, *grouped.flaws),
         notes=(*notes, *grouped.notes, *conventions.notes),
         files=files.all,
+        searched=(path,) if path.is_dir() and kind == "coco" else (),
     )
 
 

@@ -3,6 +3,8 @@
     images/a.jpg     masks/a.png            a map: numbers of objects, or of classes if classes.txt tells their names
                      masks/a/cat_1.png      one file an object, any pixel but 0 is its; the name without the number
                      masks/a_cat_1.png      is the class, a bare number means no class; a_mask.png is a map
+                     images/x/a.jpg and masks/x/a.png belong together, as do images/x/a.jpg and masks/x/a/cat_1.png
+                     "mask", "seg", "label" and the like are classes only where other files name classes
     classes.txt      one name a line (the first is 1), or another list of `seem.data.readers.class_files`
 
 Parts are folders: train/images with train/masks, or images/train with masks/train (val, test likewise). In a map 255
@@ -13,16 +15,14 @@ class map are not countable: they are stuff.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Int32
 
-from seem.data.classes import UNNAMED, numbered_categories
+from seem.data.classes import numbered_categories
 from seem.data.coco_rle import mask_to_rle
 from seem.data.dataset import ALL_SPLIT, ParsedObjects
 from seem.data.image_files import (
@@ -53,6 +53,7 @@ from seem.data.readers.label_maps import (
     number_segments,
     pair_images,
 )
+from seem.data.readers.mask_file_names import MaskFiles, NamedMaskFile, relative_stem
 from seem.data.records import (
     CategoryRecord,
     DataError,
@@ -62,6 +63,7 @@ from seem.data.records import (
     ObjectRecord,
     categories_by_id,
     object_record,
+    unmatched_flaw,
 )
 
 _NO_ARRAYS = "Masks in NumPy's files are not read; save them as PNG."
@@ -74,14 +76,7 @@ _MASK_FOLDERS = (
     "masks", "mask", "labels", "label", "annotations", "segmentations", "ann_dir", "labelstr",
 )  # fmt: skip
 _MASK_ENDINGS = ("_masks", "_mask", "_labels", "_annot", "annot")  # of train_masks, beside train
-_NNUNET_CHANNEL = "_0000"  # behind the names of photos, not of maps, in imagesTr
-_MAP_WORDS = frozenset({
-    "mask", "masks", "seg", "segmentation", "label", "labels", "gt", "annotation",
-})  # fmt: skip
-_MAP_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")  # the first, where an image has several maps
 _CLASS_FILES = ("classes.json", "classes.txt", "class_names.txt", "labelmap.txt", "dataset.json")
-_SEPARATOR = re.compile(r"[-_.# ]")
-_NUMBER = re.compile(r"[-_ .#]*\d+$")
 
 
 def read_folder(path: Path, split: str) -> LazyDataset:
@@ -101,28 +96,27 @@ def read_folder(path: Path, split: str) -> LazyDataset:
     if class_file is not None:
         classes = class_file.categories(is_thing=False)
         legend = class_file.legend()
-    files = list_images(image_folder)
-    stems = {file.stem for file in files}
-    maps = _maps_by_stem(mask_folder, stems)
-    object_files, unmatched = _group_object_files(mask_folder, stems, set(maps.values()))
-    has_class_maps_only = bool(classes) and not object_files
-    pairs = [(file, maps.get(file.stem)) for file in files]
+    files = list_images(image_folder, deep=True)
+    stem_of = {file: relative_stem(file, image_folder) for file in files}
+    masks = MaskFiles.of(mask_folder, set(stem_of.values()))
+    has_class_maps_only = bool(classes) and not masks.objects
+    pairs = [(file, masks.maps.get(stem)) for file, stem in stem_of.items()]
     images, flaws = pair_images(
         pairs,
         path.resolve().name,
         split,
         "masks",
         is_always_labelled=not has_class_maps_only,
-        mask_of=lambda file: next(iter(object_files.get(file.stem, ())), None),
+        mask_of=lambda file: masks.first_object_file(stem_of[file]),
     )
     images = tuple(
         image
-        if image.semantic_path or image.path.stem in object_files
+        if image.semantic_path or stem_of[image.path] in masks.objects
         else replace(image, labelled="")
         for image in images
     )
-    unmatched_flaws = [_unmatched_flaw(file, path) for file in unmatched]
-    named = _categories_of_files(object_files)
+    unmatched_flaws = [unmatched_flaw(relative_name(file, path)) for file in masks.unmatched]
+    named = numbered_categories(masks.class_names())
     nameless = CategoryRecord(len(named) + 1, "object", "", is_thing=True)
     categories = classes or (*named, nameless)
     by_name = {category.name: category for category in categories}
@@ -138,7 +132,7 @@ def read_folder(path: Path, split: str) -> LazyDataset:
         labels = read_map(image)
         if labels is not None:
             return ParsedObjects(segment_records(labels, image), labels.flaws, labels.notes)
-        return _read_object_files(object_files.get(image.path.stem, ()), image, by_name)
+        return _read_object_files(masks.objects.get(stem_of[image.path], ()), image, by_name)
 
     return LazyDataset(
         name=path.resolve().name,
@@ -151,17 +145,13 @@ def read_folder(path: Path, split: str) -> LazyDataset:
         read_objects=read_objects,
         complete=complete_where_labelled(categories),
         flaws=(*flaws, *unmatched_flaws),
-        notes=() if class_file is None else class_file.notes,
+        notes=(*masks.notes, *(() if class_file is None else class_file.notes)),
         files=(
-            *chain.from_iterable(object_files.values()),
+            *masks.object_files(),
             *existing_files(map(path.joinpath, _CLASS_FILES)),
         ),
+        searched=(path,),
     )
-
-
-def _unmatched_flaw(file: Path, path: Path) -> Flaw:
-    where = relative_name(file, path)
-    return Flaw(FlawKind.UNKNOWN_IMAGE, where, "there is no photo of that name")
 
 
 # --- Finding files ----------------------------------------------------------------------------------------------------
@@ -211,83 +201,6 @@ def _find_pair(path: Path) -> tuple[Path, Path] | None:
     if len(image_folders) != 1 or len(mask_folders) != 1:
         return None
     return image_folders[0], mask_folders[0]
-
-
-def _maps_by_stem(mask_folder: Path, image_stems: set[str]) -> dict[str, Path]:
-    """Find the map of each image by its name: the same, whichever ending that has, or with "mask" behind it."""
-    ranks = {suffix: rank for rank, suffix in enumerate(_MAP_SUFFIXES)}
-
-    def rank(file: Path) -> int:
-        return ranks.get(file.suffix.lower(), len(ranks))
-
-    files = sorted(list_images(mask_folder), key=rank, reverse=True)
-    by_stem = {file.stem: file for file in files}
-    maps = {}
-    for stem, file in by_stem.items():
-        image_stem = _image_stem_in(stem, image_stems)
-        if image_stem is not None and _rest_of_name(file, image_stem).lower() in _MAP_WORDS:
-            maps[image_stem] = file
-    for stem in image_stems:
-        file_of_name = by_stem.get(stem) or by_stem.get(stem.removesuffix(_NNUNET_CHANNEL))
-        if file_of_name is not None:
-            maps[stem] = file_of_name
-    return maps
-
-
-def _group_object_files(
-    mask_folder: Path, image_stems: set[str], maps: set[Path]
-) -> tuple[dict[str, list[Path]], list[Path]]:
-    """Group the files of single objects by the image's name; those that belong to no image come second."""
-    by_stem: dict[str, list[Path]] = {}
-    unmatched = []
-    for folder in list_folders(mask_folder):
-        if folder.name in image_stems:
-            by_stem.setdefault(folder.name, []).extend(list_images(folder))
-        else:
-            unmatched += list_images(folder)
-    for file in list_images(mask_folder):
-        if file in maps or file.stem in image_stems:
-            continue  # the map of an image
-        stem = _image_stem_in(file.stem, image_stems)
-        if stem is None:
-            unmatched.append(file)
-        else:
-            by_stem.setdefault(stem, []).append(file)
-    return by_stem, unmatched
-
-
-def _image_stem_in(name: str, image_stems: set[str]) -> str | None:
-    """Return the longest image name that a mask's name begins with, up to a separator."""
-    longest = None
-    for separator in _SEPARATOR.finditer(name):
-        prefix = name[: separator.start()]
-        if prefix in image_stems:
-            longest = prefix
-    return longest
-
-
-# --- Classes ----------------------------------------------------------------------------------------------------------
-
-
-def _categories_of_files(object_files: Mapping[str, Sequence[Path]]) -> tuple[CategoryRecord, ...]:
-    """Return the classes that files of single objects are named after, in alphabetical order."""
-    names: set[str] = set()
-    for stem, files in object_files.items():
-        names.update(_class_in_name(file, stem) for file in files)
-    return numbered_categories(sorted(names - {""}))
-
-
-def _class_in_name(file: Path, image_stem: str) -> str:
-    """Return the class of an object from the name of its file; empty for none."""
-    name = _NUMBER.sub("", _rest_of_name(file, image_stem))
-    if name in UNNAMED or name.lower() in _MAP_WORDS:
-        return ""
-    return name
-
-
-def _rest_of_name(file: Path, image_stem: str) -> str:
-    """Return what the name of a mask says behind that of its image."""
-    return file.stem.removeprefix(image_stem).strip("-_ .#")
 
 
 # --- Masks ------------------------------------------------------------------------------------------------------------
@@ -366,23 +279,24 @@ def _clear_void(values: Int32[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
 
 
 def _read_object_files(
-    files: Sequence[Path],
+    named_files: Sequence[NamedMaskFile],
     image: ImageRecord,
     by_name: Mapping[str, CategoryRecord],
 ) -> ParsedObjects:
-    """Read the objects of an image from one mask file each."""
+    """Read the objects of an image from a mask file and a name each."""
     return ParsedObjects.collect(
-        _read_object_file(file, number, image, by_name) for number, file in enumerate(files, 1)
+        _read_object_file(file, name, number, image, by_name)
+        for number, (file, name) in enumerate(named_files, 1)
     )
 
 
 def _read_object_file(
     file: Path,
+    name: str,
     number: int,
     image: ImageRecord,
     by_name: Mapping[str, CategoryRecord],
 ) -> ObjectRecord | Flaw:
-    name = _class_in_name(file, image.path.stem)
     category = by_name.get(name or "object")
     if category is None:
         return Flaw(FlawKind.UNKNOWN_CATEGORY, file.name, f"{name!r} is not in the list of classes")

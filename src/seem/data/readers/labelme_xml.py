@@ -3,13 +3,14 @@
     Images/<folder>/a.jpg  Annotations/<folder>/a.xml  Masks/<folder>/a_mask_0.png
     a.jpg  a.xml                                                      or side by side
 
-Folders that are called train, val, test or the like are the parts. A deleted object is none, a part of an object of the
-same name belongs to it. (The desktop tool labelme writes JSON: see `labelme.py`.)
+Folders of annotations that are called train, val, test or the like are the parts, with the folders in them. A deleted
+object is none, a part of an object of the same name belongs to it. (The desktop tool labelme writes JSON: see `labelme.py`.)
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable
+from contextlib import suppress
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
@@ -17,7 +18,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from seem.data.dataset import ALL_SPLIT
-from seem.data.image_files import first_file, path_inside
+from seem.data.image_files import existing_files, first_file, path_inside
 from seem.data.layout import Layout, incomplete_layout_error, sort_splits, standard_split
 from seem.data.lazy_dataset import LazyDataset
 from seem.data.readers.shape_sets import (
@@ -51,12 +52,17 @@ def read_labelme_xml(path: Path, split: str) -> LazyDataset:
     index = ImageIndex(_home_of(path))
     results: list[ShapeImage | Flaw] = []
     unread = UnreadCounts()
+    mask_files: list[Path] = []
     for file in parts[split]:
-        results.append(read_or_flaw(file.name, _read_file, file, index, unread))
-    return open_shape_set(path, split, "labelme_xml", results, unread=unread, files=parts[split])
+        results.append(read_or_flaw(file.name, _read_file, file, index, unread, mask_files))
+    files = (*parts[split], *mask_files)
+    return open_shape_set(path, split, "labelme_xml", results, unread=unread, files=files)
 
 
-def _read_file(file: Path, index: ImageIndex, unread: UnreadCounts) -> ShapeImage:
+def _read_file(
+    file: Path, index: ImageIndex, unread: UnreadCounts, mask_files: list[Path]
+) -> ShapeImage:
+    """Read the objects of an image; the files of their masks are added to `mask_files`."""
     root = read_xml_file(file)
     folder = _text(root, "folder")
     name = _text(root, "filename") or f"{file.stem}.jpg"
@@ -72,6 +78,9 @@ def _read_file(file: Path, index: ImageIndex, unread: UnreadCounts) -> ShapeImag
         row = read_or_flaw(where, _read_object, element, where, file, folder, unread)
         if row is not None:
             rows.append((_owner_of(element, names), row))
+    with suppress(DataError):  # a name that leads out of the set, which is the flaw of its object
+        for element in root.iterfind("object/segm/mask"):
+            mask_files += existing_files(_mask_candidates(element.text or "", file, folder))
     return ShapeImage(path, _recorded_hw(root), join_groups(rows))
 
 
@@ -124,14 +133,18 @@ def _draw(element: Element, file: Path, folder: str, unread: UnreadCounts) -> Sh
 
 def _read_mask(name: str, file: Path, folder: str) -> Bool[np.ndarray, "h w"]:
     """Read the file of a mask, from the folder of masks or beside its annotation."""
-    above = [
-        path_inside(parent, f"Masks/{folder}/{name}") for parent in list(file.parents)[:_MAX_DEPTH]
-    ]
-    beside = [path_inside(file.parent, f"{start}{name}") for start in ("", "Masks/")]
-    path = first_file(*above, *beside)
+    path = first_file(*_mask_candidates(name, file, folder))
     if path is None:
         raise DataError(f"its mask {name} is missing", FlawKind.MISSING_MASK_FILE)
     return np.asarray(decode_bitmap(path.read_bytes()) > 0)
+
+
+def _mask_candidates(name: str, file: Path, folder: str) -> list[Path]:
+    """Return where a mask may be; `DataError` if its name leads out of the set."""
+    above = [
+        path_inside(parent, f"Masks/{folder}/{name}") for parent in list(file.parents)[:_MAX_DEPTH]
+    ]
+    return above + [path_inside(file.parent, f"{start}{name}") for start in ("", "Masks/")]
 
 
 def _recorded_hw(root: Element) -> tuple[int, int] | None:
@@ -162,10 +175,16 @@ def _find_parts(path: Path) -> dict[str, list[Path]]:
         own = [path]
     parts: dict[str, list[Path]] = {}
     for file in own:
-        parts.setdefault(file.parent.name, []).append(file)
+        parts.setdefault(_part_of(file, path), []).append(file)
     if own and not all(map(standard_split, parts)):
         return {ALL_SPLIT: own}
     return parts
+
+
+def _part_of(file: Path, path: Path) -> str:
+    """Return the first folder of a file, from the set down, that is called like a part; else its own folder."""
+    folders = file.relative_to(path).parts[:-1] if path.is_dir() else ()
+    return next(filter(standard_split, folders), file.parent.name)
 
 
 def _looks_like_labelme(text: bytes) -> bool:

@@ -2,12 +2,13 @@
 
     <split>-annotations-object-segmentation.csv       here, in annotations/ or csv/; or <split>/labels/segmentations.csv
     class-descriptions-boxable.csv                    any class-descriptions*.csv; or <split>/metadata/classes.csv
-    <split>/*.jpg                                     or images/<split>, <split>/data
+    <split>/*.jpg                                     or images/<split>, <split>/data; in sub-folders if ids say so
     masks/*.png                                       or <split>-masks, masks/<split>, <split>/masks,
                                                       <split>/labels/masks; in folders by first letter or not
 
 The list names far more images than most people have: those that are there are read. Not every object of an image has a
-mask, so no class is complete. A mask may be smaller than its image; it is resized to it.
+mask, so no class is complete. A mask may be smaller than its image; it is resized to it. Datumaro writes this layout
+too, with parts of any name, classes by their names, and ids such as "sub/a".
 """
 
 from __future__ import annotations
@@ -23,7 +24,14 @@ import numpy as np
 from seem.data.classes import prompt_name
 from seem.data.coco_rle import mask_to_rle
 from seem.data.dataset import ParsedObjects
-from seem.data.image_files import first_file, images_by_stem, read_labels, resize_labels
+from seem.data.image_files import (
+    first_file,
+    images_by_relative_name,
+    images_by_stem,
+    list_folders,
+    read_labels,
+    resize_labels,
+)
 from seem.data.layout import Layout, incomplete_layout_error, sort_splits
 from seem.data.lazy_dataset import LazyDataset
 from seem.data.readers.label_maps import pair_images
@@ -37,9 +45,9 @@ from seem.data.records import (
     object_record,
 )
 
-_SPLITS = ("train", "validation", "test")
 _LIST_SUFFIX = "-annotations-object-segmentation.csv"
 _LIST_COLUMNS = frozenset({"MaskPath", "ImageID", "LabelName"})
+_CLASS_FILE_TITLE = "LabelName"
 _CLASS_FILE_PATTERNS = ("class-descriptions-boxable.csv", "*class-descriptions*.csv", "classes.csv")
 
 
@@ -83,7 +91,8 @@ def read_openimages(path: Path, split: str) -> LazyDataset:
             present=f"none of its {len(listed_names)} photos",
             way_out="Download at least some of them.",
         )
-    pairs = ((image_files[name], None) for name in rows_by_image)
+    name_of_file = {image_files[name]: name for name in rows_by_image}
+    pairs = ((file, None) for file in name_of_file)
     images, flaws = pair_images(
         pairs, "openimages", split, "instances-partial", is_always_labelled=True
     )
@@ -92,7 +101,7 @@ def read_openimages(path: Path, split: str) -> LazyDataset:
 
     def read_objects(image: ImageRecord) -> ParsedObjects:
         return ParsedObjects.collect(
-            read_object(row, image) for row in rows_by_image.get(image.path.stem, ())
+            read_object(row, image) for row in rows_by_image[name_of_file[image.path]]
         )
 
     def read_object(row: _MaskRow, image: ImageRecord) -> ObjectRecord | Flaw:
@@ -120,6 +129,7 @@ def read_openimages(path: Path, split: str) -> LazyDataset:
         read_objects=read_objects,
         flaws=flaws,
         files=(list_file, class_file),
+        searched=tuple(filter(Path.is_dir, _image_folders(path, split))),
     )
 
 
@@ -151,17 +161,23 @@ def _find_class_file(path: Path, split: str) -> Path | None:
 
 
 def _find_image_files(path: Path, split: str) -> dict[str, Path]:
+    """Return the photos by their ids: the path without ending, in a folder of the part or of all of them."""
     files: dict[str, Path] = {}
-    for folder in (
-        path / split,
-        path / "images" / split,
-        path / split / "data",
-        path / "images",
-        path,
-    ):
+    for folder in _image_folders(path, split):
+        for name, file in images_by_relative_name(folder).items():
+            files.setdefault(name, file)
+    for folder in (path / "images", path):
         for stem, file in images_by_stem(folder).items():
             files.setdefault(stem, file)
     return files
+
+
+def _image_folders(path: Path, split: str) -> tuple[Path, ...]:
+    """Return where the photos of a part alone may be."""
+    folder = path / split
+    if (folder / "data").is_dir():
+        return folder / "data", path / "images" / split
+    return folder, path / "images" / split
 
 
 def _find_mask_folders(path: Path, split: str) -> list[Path]:
@@ -218,7 +234,7 @@ def _read_class_names(file: Path) -> dict[str, str]:
     names = {}
     with file.open(newline="", encoding="utf-8", errors="replace") as stream:
         for row in csv.reader(stream):
-            if len(row) > 1 and row[0].startswith("/"):
+            if len(row) > 1 and row[0] != _CLASS_FILE_TITLE:
                 names[row[0]] = row[1]
     return names
 
@@ -237,7 +253,11 @@ def _used_categories(
 
 
 def _splits(path: Path) -> tuple[str, ...]:
-    return sort_splits(split for split in _SPLITS if _find_mask_list(path, split))
+    names = []
+    for folder in (path, path / "annotations", path / "csv", *list_folders(path)):
+        names += [file.name.removesuffix(_LIST_SUFFIX) for file in folder.glob(f"*{_LIST_SUFFIX}")]
+    names += [file.parts[-3] for file in path.glob("*/labels/segmentations.csv")]
+    return sort_splits(name for name in names if _find_mask_list(path, name))
 
 
 OPENIMAGES = Layout(

@@ -81,6 +81,7 @@ def read_scannet(path: Path, split: str, num_classes: int) -> LazyDataset:
         complete=complete_where_labelled(categories),
         flaws=flaws,
         files=tuple(lists.values()),
+        searched=tuple(folder / kind for folder in scenes for kind in ("color", "label")),
     )
 
 

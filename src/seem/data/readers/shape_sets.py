@@ -121,7 +121,7 @@ def open_shape_set(
         results: the images in the order of the set, and flaws in place of those that cannot be read.
         class_names: the classes in the order of the set's own list; labels that it lacks come behind them.
         unread: what was left out.
-        files: the files that hold the annotations.
+        files: the files that hold the annotations, and all others that are read.
         name: what the set is called, if not like its folder or file.
         read_content: reads the file of an image that lies inside of another file, `image.path.parent`.
     """
@@ -159,6 +159,7 @@ def open_shape_set(
         flaws=(*flaws, *size_flaws),
         notes=(*unread.notes(), *_note_duplicates(images)),
         files=tuple(files),
+        searched=(path,) if path.is_dir() else (),
         read_file=read_file,
     )
 

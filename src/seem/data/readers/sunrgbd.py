@@ -50,6 +50,7 @@ def read_sunrgbd(path: Path, split: str) -> LazyDataset:
         read_map=read_map,
         complete=complete_where_labelled(categories),
         flaws=flaws,
+        searched=folders,
     )
 
 

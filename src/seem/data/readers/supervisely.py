@@ -23,6 +23,7 @@ from jaxtyping import Bool
 
 from seem.data.coco_rle import RleMask
 from seem.data.dataset import ALL_SPLIT
+from seem.data.image_files import existing_files
 from seem.data.layout import Layout, incomplete_layout_error, sort_splits, standard_split
 from seem.data.lazy_dataset import LazyDataset
 from seem.data.polygons import check_polygon
@@ -78,7 +79,7 @@ def read_supervisely(path: Path, split: str) -> LazyDataset:
         results,
         class_names=class_names,
         unread=unread,
-        files=files,
+        files=(*files, *existing_files([meta_file])),
     )
 
 

@@ -10,8 +10,9 @@ together. In YouTube-VOS most frames have no mask, and the names are those of me
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,7 @@ def read_davis(path: Path, split: str, year: int) -> LazyDataset:
         images=images,
         read_map=read_map,
         files=(list_file,),
+        searched=_sequence_folders(images),
     )
 
 
@@ -173,6 +175,7 @@ def read_youtube_vos(path: Path, split: str) -> LazyDataset:
         images=images,
         read_map=read_map,
         files=(description,),
+        searched=_sequence_folders(images),
     )
 
 
@@ -249,3 +252,9 @@ def _list_frames(
             )
             images.append(image)
     return tuple(images)
+
+
+def _sequence_folders(images: Iterable[ImageRecord]) -> tuple[Path, ...]:
+    """Return the folders of frames and of masks that a part reads."""
+    files = chain.from_iterable((image.path, image.semantic_path) for image in images)
+    return tuple(dict.fromkeys(file.parent for file in files if file is not None))

@@ -129,6 +129,7 @@ def read_voc(path: Path, split: str) -> LazyDataset:
         flaws=flaws,
         notes=_note_classes(home, own, images),
         files=existing_files([list_file, *map(home.joinpath, _CLASS_FILES)]),
+        searched=() if own is None else (home / "JPEGImages",),
     )
 
 

@@ -38,6 +38,7 @@ from seem.data.records import (
     ObjectRecord,
     category_names,
     object_record,
+    unmatched_flaw,
 )
 from seem.data.text_files import TextFile
 
@@ -90,6 +91,7 @@ def read_yolo(path: Path, split: str) -> LazyDataset:
         flaws=(*flaws, *unmatched),
         notes=(*description.text.notes(), *_missing_parts(description)),
         files=(file, *_list_files_of(description)),
+        searched=(path,) if path.is_dir() else (),
     )
 
 
@@ -350,11 +352,7 @@ def _unmatched_label_files(
             label_files.update(list_files(searched, ".txt"))
     unmatched = sorted(filter(_may_hold_rows, label_files - used))
     home = description.file.parent
-    return [_unmatched_flaw(relative_name(file, home)) for file in unmatched]
-
-
-def _unmatched_flaw(where: str) -> Flaw:
-    return Flaw(FlawKind.UNKNOWN_IMAGE, where, "there is no photo of that name")
+    return [unmatched_flaw(relative_name(file, home)) for file in unmatched]
 
 
 def _may_hold_rows(file: Path) -> bool:
@@ -380,7 +378,7 @@ def _pair_uploads(
         label_file = label_files.get(stem) or by_bare_name.get(stem)
         pairs.append((image_file, label_file))
         left_over.discard(label_file)
-    return pairs, [_unmatched_flaw(file.name) for file in sorted(left_over)]
+    return pairs, [unmatched_flaw(file.name) for file in sorted(left_over)]
 
 
 # --- Objects ----------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@
 
 import { byId, element, icon, setIcon } from "../dom.js";
 import { objectsOf, selectedObjects } from "../state/app_state.js";
-import { nameOf } from "../state/document.js";
+import { countedObjects, nameOf } from "../state/document.js";
 import { PALETTE, colorAt } from "../state/palette.js";
 import { whenChanged } from "../state/store.js";
 
@@ -40,9 +40,9 @@ export class ObjectList {
     this.#root.replaceChildren(...objects.map((object) => this.#row(object, state)));
     this.#restoreFocus(focused);
     byId("no-objects").hidden = objects.length > 0;
-    const count = objects.length > 0 ? ` · ${objects.length}` : "";
-    byId("objects-title").textContent = `Objects${count}`;
-    byId("sheet-title").textContent = `Describe, segment, objects${count}`;
+    const { length } = objects;
+    byId("objects-title").textContent = length > 0 ? `Objects · ${length}` : "Objects";
+    byId("sheet-title").textContent = `Describe, segment · ${length > 0 ? countedObjects(length) : "objects"}`;
     const selected = selectedObjects(state);
     byId("merge").disabled = selected.length < 2;
     byId("remove").disabled = selected.length === 0;
@@ -75,10 +75,11 @@ export class ObjectList {
     const isSelected = state.selection.includes(object.id);
     const item = element(
       "li",
-      { class: `object-row${isSelected ? " is-selected" : ""}${object.visible ? "" : " is-hidden"}` },
+      { class: rowClass(object, isSelected) },
       this.#swatch(object),
       this.#renamedId === object.id ? this.#nameField(object) : this.#nameButton(object, isSelected),
       element("span", { class: "score", title: "How sure the model is" }, `${Math.round(object.score * 100)}%`),
+      ...(object.proposed ? [this.#acceptButton(object)] : []),
       this.#eyeButton(object),
     );
     return item;
@@ -151,6 +152,22 @@ export class ObjectList {
   }
 
   /** @param {PhotoObject} object */
+  #acceptButton(object) {
+    return element(
+      "button",
+      {
+        type: "button",
+        class: "icon-button small accept",
+        "aria-label": `Accept ${nameOf(object)}`,
+        title: "Accept this proposal (Y)",
+        "data-focus": `object-${object.id}-accept`,
+        on: { click: () => this.#workspace.accept([object.id]) },
+      },
+      icon("check"),
+    );
+  }
+
+  /** @param {PhotoObject} object */
   #eyeButton(object) {
     const act = object.visible ? "Hide" : "Show";
     return element(
@@ -188,6 +205,16 @@ export class ObjectList {
     next?.focus();
     if (next) this.#workspace.select(Number(next.dataset.id), event.shiftKey);
   }
+}
+
+/**
+ * @param {PhotoObject} object
+ * @param {boolean} isSelected
+ */
+function rowClass({ visible, proposed }, isSelected) {
+  const states = { "is-selected": isSelected, "is-hidden": !visible, "is-proposed": proposed };
+  const names = Object.entries(states).flatMap(([name, holds]) => (holds ? [name] : []));
+  return ["object-row", ...names].join(" ");
 }
 
 /** @param {Workspace} workspace */
