@@ -72,16 +72,21 @@ def run_in_processes(
 def _be_one(
     work: Callable[..., object], share: tuple[Any, ...], failures: SimpleQueue[Exception]
 ) -> None:
+    begin_worker()
+    try:
+        work(*share)
+    except Exception as error:
+        failures.put(_portable(error))
+
+
+def begin_worker(num_threads: int = 1) -> None:
+    """Prepare a process that works for another: it ends with that one, and leaves interruptions to it."""
     with suppress(ValueError):
         signal.signal(
             signal.SIGINT, signal.SIG_IGN
         )  # the parent decides what an interruption means
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
-    _use_one_thread()
-    try:
-        work(*share)
-    except Exception as error:
-        failures.put(_portable(error))
+    _use_threads(num_threads)
 
 
 def _end_with_the_parent() -> None:
@@ -97,12 +102,12 @@ def _portable(error: Exception) -> Exception:
     return kind(str(error) or type(error).__name__)
 
 
-def _use_one_thread() -> None:
-    torch.set_num_threads(1)
+def _use_threads(count: int) -> None:
+    torch.set_num_threads(count)
     with suppress(ImportError):
         import cv2
 
-        cv2.setNumThreads(1)
+        cv2.setNumThreads(count)
 
 
 @contextmanager

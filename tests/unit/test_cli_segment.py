@@ -27,6 +27,7 @@ from seem.checkpoints.safe import write_tensors
 from seem.cli.main import main
 from seem.cli.report import describe_object
 from seem.encoded_image import EncodedImage
+from seem.preprocess import preprocess_image
 from tiny import CONFIGS, picture, tiny_network
 
 V1 = "seem-focal-t-v1"
@@ -246,13 +247,12 @@ def test_the_answer_is_that_of_python(run, photo, weights):
 
 def test_size_is_the_short_side_the_network_sees(run, photo, monkeypatch):
     seen = []
-    encode = seem.Model.encode
 
-    def spy(self, image, size=None):
+    def spy(image, config, size=None):
         seen.append(size)
-        return encode(self, image, size)
+        return preprocess_image(image, config, size)
 
-    monkeypatch.setattr(seem.Model, "encode", spy)
+    monkeypatch.setattr("seem.inference.prompt_decoder.preprocess_image", spy)
     assert run(photo, "--size", "96").code == 0
     assert seen == [96]
 

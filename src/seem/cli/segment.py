@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,9 +15,10 @@ import typer
 from seem.cli.dataset_options import DatasetOptions, describe_datasets
 from seem.cli.errors import print_error, report_error, write_line
 from seem.cli.graph_choice import choose_graphs
-from seem.cli.image_files import ImageJob, plan_jobs, report_unusable
+from seem.cli.image_files import STANDARD_INPUT, ImageJob, plan_jobs, report_unusable
 from seem.cli.options import (
     FLAG,
+    MODEL_PANEL,
     RESULTS_PANEL,
     ModelOptions,
     OutputOptions,
@@ -26,9 +29,10 @@ from seem.cli.options import (
 from seem.cli.prompts import objects_from_options, typed_prompts
 from seem.cli.report import ProgressReporter
 from seem.cli.resuming import EarlierResults, recorded_options
-from seem.cli.segment_request import AnswerOptions, FullImageOptions, SegmentRequest
+from seem.cli.segment_request import AnswerOptions, AskedImage, FullImageOptions, SegmentRequest
 from seem.errors import SeemError
 from seem.exported_model import ExportedModel
+from seem.read_ahead import check_workers, run_ahead
 from seem.results import Results
 from seem.results.datasets import DatasetExport
 
@@ -67,6 +71,15 @@ def segment_command(
             rich_help_panel=RESULTS_PANEL,
         ),
     ] = False,
+    workers: Annotated[
+        int,
+        typer.Option(
+            "--workers",
+            metavar="N",
+            help="Processes that read and encode photos on a CPU. Default: this one alone.",
+            rich_help_panel=MODEL_PANEL,
+        ),
+    ] = 1,
     as_json: Annotated[
         bool,
         typer.Option(
@@ -115,11 +128,12 @@ def segment_command(
     export = datasets.open(output.out, output.overwrite, request.boxes is not None)
     reporter = ProgressReporter(len(jobs), output.out, as_json, output.quiet)
     network.check_size()
+    check_worker_option(workers, jobs)
     codes = report_unusable(jobs, request.check_image)
     if codes:
         raise typer.Exit(reporter.finished(codes))
     started = time.perf_counter()
-    model = open_model(network, request, embeddings, len(jobs))
+    model = open_model(network, request, embeddings, workers, len(jobs))
     request.check_model(model)
     earlier.check_model(model)
     if request.boxes is not None and not output.quiet:
@@ -135,6 +149,7 @@ def segment_command(
         reporter,
         export,
         tuple(options),
+        workers,
     )
     code = segmentation.run(jobs)
     if code:
@@ -142,19 +157,34 @@ def segment_command(
 
 
 def open_model(
-    network: ModelOptions, request: SegmentRequest, embeddings: bool, num_photos: int
+    network: ModelOptions,
+    request: SegmentRequest,
+    embeddings: bool,
+    workers: int,
+    num_photos: int,
 ) -> Model | ExportedModel:
     """Load the model, or its exported graphs where they answer and PyTorch is not there or not worth its start."""
     option = "--embeddings" if embeddings else request.option_beyond_graphs()
+    if workers > 1:
+        option = f"--workers {workers}"
     graphs = choose_graphs(network, option, num_photos)
     if graphs is not None:
         return ExportedModel(graphs)
-    from seem.loading import load
     from seem.preprocess import check_short_side
 
-    model = load(network.model, network.device, network.precision.value)
+    model = network.load()
     check_short_side(network.size, model.network.config.image)
+    check_workers(workers, model.device.type)
     return model
+
+
+def check_worker_option(workers: int, jobs: Sequence[ImageJob]) -> None:
+    """Raise `ValueError` for a number of processes that cannot share these images."""
+    check_workers(workers, "cpu")
+    if workers > 1 and any(job.image.source == STANDARD_INPUT for job in jobs):
+        raise ValueError(
+            f"--workers {workers} processes read files, not standard input; leave it or - out."
+        )
 
 
 def plan_remaining_jobs(
@@ -183,6 +213,14 @@ def plan_remaining_jobs(
 
 
 @dataclass(frozen=True, slots=True)
+class JobAnswer:
+    """An image and its results, or the error that it met."""
+
+    job: ImageJob
+    results: Results | Exception
+
+
+@dataclass(frozen=True, slots=True)
 class ImageSegmentation:
     """A request to a loaded model, with the settings that hold for every image."""
 
@@ -194,38 +232,78 @@ class ImageSegmentation:
     reporter: ProgressReporter
     export: DatasetExport | None = None
     options: tuple[str, ...] = ()
+    workers: int = 1
 
     def run(self, jobs: Sequence[ImageJob]) -> int:
         """Segment one image after the other and return the exit code; an error ends that image alone."""
         try:
-            codes = [self.segment(job) for job in self.reporter.iterate(jobs)]
+            codes = list(self.reporter.iterate(self.exit_codes(jobs)))
         finally:  # an interrupted run leaves data sets of the images so far
             self.finish_datasets()
         return self.reporter.finished(codes)
 
-    def segment(self, job: ImageJob) -> int:
-        """Segment one image, write the results and return the exit code.
+    def exit_codes(self, jobs: Sequence[ImageJob]) -> Iterator[int]:
+        """Yield the exit code of every image; results are written while the next image is segmented.
 
         Raises `OSError` if results cannot be written, which would happen to every other image as well.
         """
+        with (
+            ThreadPoolExecutor(1, "seem-write") as writer,
+            closing(self.answer_each(jobs)) as answers,
+        ):
+            for code in run_ahead(writer, self.write, answers, num_ahead=1):
+                yield code.result()
+
+    def answer_each(self, jobs: Sequence[ImageJob]) -> Generator[JobAnswer]:
+        """Yield the results of every image, or the error that it met."""
+        for job, image in zip(jobs, self.encode(jobs), strict=True):
+            yield JobAnswer(job, self.answer(job, image))
+
+    def encode(self, jobs: Sequence[ImageJob]) -> Iterator[AskedImage | Exception]:
+        """Yield the encoded image of every job, or the error that it met."""
+        if not isinstance(self.model, ExportedModel):
+            from seem.cli.job_images import encode_jobs
+
+            yield from encode_jobs(self.model, jobs, self.size, self.workers)
+            return
+        for job in jobs:
+            try:
+                image: AskedImage | Exception = self.model.encode(job.image.open(), self.size)
+            except Exception as error:
+                image = error
+            yield image
+
+    def answer(self, job: ImageJob, image: AskedImage | Exception) -> Results | Exception:
+        """Return the results about an image, with labels, or the error that it met."""
+        if isinstance(image, Exception):
+            return image
         try:
-            results = self.request.run(self.model.encode(job.image.open(), self.size))
-            started = time.perf_counter()
-            named = with_origin(results, job.image.name, self.options)
-            paths = named.save(job.folder, job.stem, self.overwrite, embeddings=self.embeddings)
+            results = with_origin(self.request.run(image), job.image.name, self.options)
+            results.labels  # noqa: B018  (computed here: the network runs in one thread)
+        except Exception as error:
+            return error
+        return results
+
+    def write(self, answer: JobAnswer) -> int:
+        """Write the results about an image, or report its error, and return the exit code."""
+        job, results = answer.job, answer.results
+        if isinstance(results, Exception):
+            return report_error(results, about=job.image.source)
+        started = time.perf_counter()
+        try:
+            paths = results.save(job.folder, job.stem, self.overwrite, embeddings=self.embeddings)
             if self.export is not None:
                 self.export.add(
-                    named, file=job.image.file, file_name=job.file_name, stem=job.name.as_posix()
+                    results,
+                    file=job.image.file,
+                    file_name=job.file_name,
+                    stem=job.name.as_posix(),
                 )
         except Exception as error:
             if isinstance(error, OSError) and not isinstance(error, (SeemError, FileExistsError)):
                 raise
             return report_error(error, about=job.image.source)
-        saving = time.perf_counter() - started
-        writing = saving - results.seconds.get(
-            "labels", 0.0
-        )  # labels are computed when they are saved
-        self.reporter.image_saved(job, results, paths, writing)
+        self.reporter.image_saved(job, results, paths, time.perf_counter() - started)
         return 0
 
     def finish_datasets(self) -> None:
