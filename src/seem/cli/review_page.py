@@ -53,7 +53,8 @@ class ReviewedImage:
 class ReviewPage:
     """Collects images, of which the least certain are shown; those without any object come last."""
 
-    def __init__(self) -> None:
+    def __init__(self, title: str) -> None:
+        self._title = title
         self._images: list[tuple[float, int, ReviewedImage]] = []  # a heap, the most certain first
         self._num_images = 0
 
@@ -70,7 +71,7 @@ class ReviewPage:
         else:
             heapq.heappushpop(self._images, entry)
 
-    def write(self, folder: Path, title: str) -> Path:
+    def write(self, folder: Path) -> Path:
         """Write the page and its thumbnails into a sub-folder, all or none, and return the page.
 
         Raises `OSError` where that is not possible.
@@ -80,12 +81,12 @@ class ReviewPage:
         files: dict[str, Callable[[Path], None]] = {}
         for number, image in enumerate(images, start=1):
             files[thumbnail_name(number)] = partial(write_thumbnail, image.overlay)
-        files[PAGE] = text_writer(lambda: self._to_html(images, home, title))
+        files[PAGE] = text_writer(lambda: self._to_html(images, home))
         write_together(home, files, overwrite=True, leftovers=OLD_FILES)
         return home / PAGE
 
-    def _to_html(self, images: Sequence[ReviewedImage], home: Path, title: str) -> str:
-        heading = html.escape(title)
+    def _to_html(self, images: Sequence[ReviewedImage], home: Path) -> str:
+        heading = html.escape(self._title)
         shown = f"{self._num_images} photos, the least certain first."
         if len(images) < self._num_images:
             shown = f"The {len(images)} least certain of {self._num_images} photos."

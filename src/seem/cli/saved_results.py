@@ -6,14 +6,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from PIL import Image
-
 from seem.annotation_formats.annotated_image import AnnotatedImage, AnnotatedObject
 from seem.cli.image_files import ImageJob
 from seem.coco_format import UNLABELLED, CocoCategory
 from seem.data.coco_rle import parse_rle, rle_to_mask
 from seem.errors import SeemError
-from seem.images import open_image
+from seem.images import read_image
 from seem.mask_codec import PackedMask
 
 
@@ -27,7 +25,8 @@ def read_annotated_image(job: ImageJob) -> AnnotatedImage:
         return _to_annotated_image(job, json.loads(content))
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise SeemError(
-            f"{job.record_file} holds no result ({type(error).__name__}: {error}); remove it, and --resume makes it anew."
+            f"{job.record_file} holds no result ({type(error).__name__}: {error}); remove it, and --resume makes it "
+            "anew."
         ) from error
 
 
@@ -40,7 +39,7 @@ def _to_annotated_image(job: ImageJob, record: Mapping[str, Any]) -> AnnotatedIm
         hw=hw,
         objects=[_to_object(annotation, hw) for annotation in record["annotations"]],
         classes=[_to_category(row) for row in record["categories"] if row["id"]],
-        draw=lambda: _open_upright(job),
+        draw=lambda: read_image(job.image.open()).picture,
         file=job.image.file,
         orientation=int(origin["orientation"]),
         model=str(origin["model"]),
@@ -59,12 +58,8 @@ def _to_object(annotation: Mapping[str, Any], hw: tuple[int, int]) -> AnnotatedO
 
 def _to_category(row: Mapping[str, Any]) -> CocoCategory:
     return CocoCategory(
-        id=int(row["id"]), name=str(row["name"]), isthing=int(row["isthing"]), color=list(row["color"])
+        id=int(row["id"]),
+        name=str(row["name"]),
+        isthing=int(row["isthing"]),
+        color=list(row["color"]),
     )
-
-
-def _open_upright(job: ImageJob) -> Image.Image:
-    image = job.image.open()
-    if isinstance(image, Image.Image):
-        return image
-    return open_image(image)
