@@ -71,7 +71,7 @@ def label_command(
     chosen = datasets if datasets.format else datasets.with_format(DEFAULT_FORMAT)
     export = chosen.open(output.out, output.overwrite or resume, has_boxes=False)
     call = SegmentationCall(request, network, output, workers)
-    review = ReviewPage(f"Labels: {classes}")
+    review = ReviewPage(f"Labels: {', '.join(classes.split(','))}")
     code = call.run(plan, export, review)
     if code:
         raise typer.Exit(code)
