@@ -57,13 +57,13 @@ def encode_many(
         raise ValueError(f"errors is {errors!r}; use 'skip', 'raise' or 'return'.")
     check_short_side(size, runtime.network.config.image)
     count = check_workers(workers, runtime.device.type)
-    items = list_images(images)
+    items = images_to_encode(images)
     prepare = partial(prepare_item, runtime.network.config.image, size, max_pixels)
     encoded = encode_each(runtime, items, prepare, count)
     return handle_errors(encoded, errors)
 
 
-def list_images(images: Images) -> Iterable[ImageLike]:
+def images_to_encode(images: Images) -> Iterable[ImageLike]:
     """Return the images of a folder, or those that were given; `ValueError` for a single one that is not in a list."""
     if isinstance(images, (str, os.PathLike)):
         path = Path(images)
