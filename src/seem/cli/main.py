@@ -25,7 +25,7 @@ from seem.errors import SeemError
 
 PATH_OPTIONS = (
     "--out", "--data", "--model", "--mask", "--audio", "--boxes", "--reference", "--reference-mask", "--ids-from",
-    "--finer-masks", "--subset", "--plots", "--into", "--runtime",
+    "--finer-masks", "--subset", "--plots", "--into", "--runtime", "--label-studio-files",
 )  # fmt: skip
 """Options whose value names a file or a folder."""
 
