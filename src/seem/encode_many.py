@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from PIL import Image
 
 from seem.config import ImageConfig
 from seem.encoded_image import EncodedImage
-from seem.encoding_workers import encoding_workers
+from seem.encoding_workers import SentEncoding, encoding_workers
 from seem.errors import SeemError, short_reason
 from seem.image_folder import images_in
 from seem.images import MAX_PIXELS, ImageLike
@@ -57,13 +57,13 @@ def encode_many(
         raise ValueError(f"errors is {errors!r}; use 'skip', 'raise' or 'return'.")
     check_short_side(size, runtime.network.config.image)
     count = check_workers(workers, runtime.device.type)
-    items = list_images(images)
+    items = images_to_encode(images)
     prepare = partial(prepare_item, runtime.network.config.image, size, max_pixels)
     encoded = encode_each(runtime, items, prepare, count)
     return handle_errors(encoded, errors)
 
 
-def list_images(images: Images) -> Iterable[ImageLike]:
+def images_to_encode(images: Images) -> Iterable[ImageLike]:
     """Return the images of a folder, or those that were given; `ValueError` for a single one that is not in a list."""
     if isinstance(images, (str, os.PathLike)):
         path = Path(images)
@@ -118,7 +118,7 @@ def encode_here(
     """Encode images in this thread while another prepares the next ones."""
     with ThreadPoolExecutor(1, "seem-read") as reader:
         for prepared in run_ahead(reader, prepare, items, READ_AHEAD):
-            yield image_or_error(lambda prepared=prepared: decoder_of(runtime, prepared.result()))
+            yield image_or_error(partial(encode_read, runtime, prepared))
 
 
 def encode_in_workers(
@@ -131,12 +131,22 @@ def encode_in_workers(
     try:
         with encoding_workers(runtime, prepare, workers) as (executor, encode_item):
             for sent in run_ahead(executor, encode_item, items, workers + WORKERS_AHEAD):
-                yield image_or_error(lambda sent=sent: sent.result().to_decoder(runtime))
+                yield image_or_error(partial(receive, runtime, sent))
     except BrokenProcessPool as error:
         raise SeemError(
             f"A worker process ended before its work ({short_reason(error)}); take fewer workers if memory is short, "
             "and in a script call encode_many under if __name__ == '__main__':"
         ) from None
+
+
+def encode_read(runtime: Runtime, prepared: Future[PreparedImage]) -> PromptDecoder:
+    """Encode an image once it has been read."""
+    return decoder_of(runtime, prepared.result())
+
+
+def receive(runtime: Runtime, sent: Future[SentEncoding]) -> PromptDecoder:
+    """Take an image from a worker process once it has been encoded."""
+    return sent.result().to_decoder(runtime)
 
 
 def image_or_error(make: Callable[[], PromptDecoder]) -> EncodedImage | Exception:

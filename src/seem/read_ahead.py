@@ -6,7 +6,6 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
-from numbers import Integral
 from typing import TypeVar
 
 MAX_WORKERS_BEYOND_CORES = 8  # processes that may be asked for on any machine
@@ -39,7 +38,7 @@ def run_ahead(
 def check_workers(workers: object, device_type: str) -> int:
     """Return a number of worker processes; `ValueError` for one that cannot be started."""
     num_cores = os.cpu_count() or 1
-    if not isinstance(workers, Integral) or isinstance(workers, bool) or workers < 1:
+    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
         raise ValueError(f"workers is {workers!r}; use 1 (this process) or more.")
     if workers > max(num_cores, MAX_WORKERS_BEYOND_CORES):
         raise ValueError(
@@ -49,4 +48,4 @@ def check_workers(workers: object, device_type: str) -> int:
         raise ValueError(
             f"workers is {workers}, but the model is on {device_type}; several processes are for CPUs, leave it out."
         )
-    return int(workers)
+    return workers
