@@ -120,7 +120,7 @@ def test_an_interrupted_run_goes_on_and_makes_the_same_data_sets(run, photos, mo
         interrupt_at(patch, "b.png")
         assert run(*call)[0] == 130
     assert not files_of("seem-out")
-    code, out, err = run(*call, "--resume")
+    code, _out, err = run(*call, "--resume")
     assert code == 0, err
     assert "1 of 3 photos have results already" in err
     assert len(files_of("whole")) > 8

@@ -101,7 +101,8 @@ def trace_polygons(mask: PackedMask) -> list[PolygonWithHoles]:
             else:
                 holes.setdefault(part, []).append(corners[::-1] if is_clockwise else corners)
     return [
-        PolygonWithHoles(exterior, tuple(holes.get(part, ()))) for part, exterior in exteriors.items()
+        PolygonWithHoles(exterior, tuple(holes.get(part, ())))
+        for part, exterior in exteriors.items()
     ]
 
 
