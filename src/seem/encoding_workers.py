@@ -33,7 +33,7 @@ from seem.inference.runtime import Runtime
 from seem.models.build import assign_weights, build_without_weights
 from seem.models.precision import Precision
 from seem.models.structures import ImageBatch
-from seem.processes import begin_worker, interrupts_blocked, one_thread_each
+from seem.worker_process import begin_worker, interrupts_blocked, one_thread_each
 
 PIXELS = "network_pixels"
 
