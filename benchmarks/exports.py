@@ -3,7 +3,8 @@
     seem export --model nano --out graphs; seem export --model nano --out graphs8 --precision int8
     python benchmarks/exports.py pytorch graphs graphs8 openvino:graphs --data DATA [--photos 20]
 
-One thread; CPU seconds, medians. Objects are the largest of each photo: a click at the pixel deepest inside, and its box.
+One thread; CPU seconds, medians. Objects are the largest of each photo: a click at the pixel deepest inside, and its
+box.
 """
 
 from __future__ import annotations
