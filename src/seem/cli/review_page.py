@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 """`review/index.html`: labels of a model for a person to look through, the least certain images first."""
-=======
-"""`review/index.html`: what was labelled automatically, for a person to look through, the least certain first."""
->>>>>>> main
 
 from __future__ import annotations
 
