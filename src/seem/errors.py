@@ -1,4 +1,9 @@
-"""What goes wrong although the call was right; a wrong call is a `ValueError`."""
+"""What goes wrong although the call was right, and what is wrong with a call.
+
+At the command line a call is wrong (exit code 2) if other words are needed: an option, its value, or what was asked of
+these files. Work has failed (exit code 1) where the same words can do with other files, or later: a file that is
+missing, damaged, of another layout or in the way, a download, a disk, memory.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +20,15 @@ LONGEST_REASON = 200  # characters
 
 class SeemError(OSError):
     """Work that failed: a file, a download, a device. One line: what, which value, and the way out."""
+
+
+class UnusableFileError(ValueError):
+    """A file whose content cannot be used: a wrong value for callers in Python, work that failed at the command line.
+
+    `is_wrong_call`: what was asked of the file is wrong, not the file.
+    """
+
+    is_wrong_call = False
 
 
 @contextmanager

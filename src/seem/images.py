@@ -36,7 +36,7 @@ from PIL.ImageFile import ImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from seem.errors import SeemError, short_reason
+from seem.errors import SeemError, UnusableFileError, short_reason
 from seem.regular_file import check_regular_file
 
 ImageLike: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[np.uint8] | torch.Tensor"
@@ -156,7 +156,7 @@ def open_image(source: Path | io.BytesIO, what: str, max_pixels: int = MAX_PIXEL
     except UnidentifiedImageError:
         raise SeemError(f"{what} {_unidentified_reason(source)}.") from None
     except Image.DecompressionBombError as error:
-        raise ValueError(_too_large_message(what, error, max_pixels)) from None
+        raise UnusableFileError(_too_large_message(what, error, max_pixels)) from None
     except Exception as error:  # Pillow stumbles over damaged headers in many ways
         raise SeemError(
             f"{what} cannot be read as a picture ({short_reason(error)}); fetch it again."
@@ -200,7 +200,7 @@ def _to_upright_rgb(image: Image.Image, max_pixels: int) -> InputImage:
     what = name or "The photo"
     width, height = image.size
     if 0 in (width, height):
-        raise ValueError(f"{what} has {width} x {height} pixels, there is nothing to see.")
+        raise UnusableFileError(f"{what} has {width} x {height} pixels, there is nothing to see.")
     _check_size(what, width, height, max_pixels)
     orientation = exif_orientation(image)
     rgb, notes = decode_rgb(image, what)
@@ -211,7 +211,7 @@ def _to_upright_rgb(image: Image.Image, max_pixels: int) -> InputImage:
 
 def _check_size(what: str, width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
-        raise ValueError(
+        raise UnusableFileError(
             f"{what} has {width} x {height} pixels, more than the limit of {max_pixels:,}; {USE_SMALLER}."
         )
 
@@ -399,7 +399,7 @@ def to_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     try:
         return image.convert("RGB"), ()
     except ValueError:
-        raise ValueError(
+        raise UnusableFileError(
             f"A picture of colour mode {image.mode} cannot be read; convert it to RGB first."
         ) from None
 

@@ -713,16 +713,16 @@ def test_a_line_names_the_model_and_says_on_what_it_was_scored(pack, command, ca
         ),
         (["--data", "{pack}", "--classes", "kit", "--task", "panoptic"], 2, "did you mean 'kite'?"),
         (["--data", "{pack}", "--workers", "0"], 2, "--workers is 0"),
-        (["--data", "{pack}/nowhere"], 2, "There is no data set at"),
+        (["--data", "{pack}/nowhere"], 1, "There is no data set at"),
         (["--data", "cocoa:{pack}"], 2, "There is no format 'cocoa'"),
-        (["--data", "coco:{pack}/images"], 2, "is no complete"),
+        (["--data", "coco:{pack}/images"], 1, "is no complete"),
         (
             ["--data", "{pack}", "--out", "{pack}/annotations.json"],
             1,
             "exists already; pass --overwrite",
         ),
         (["--data", "{pack}", "--out", "{pack}"], 2, "is a folder; name the JSON file"),
-        (["--data", "{pack}", "--subset", "{pack}/annotations.json"], 2, "is no evaluation subset"),
+        (["--data", "{pack}", "--subset", "{pack}/annotations.json"], 1, "is no evaluation subset"),
         (
             ["--data", "{pack}", "--into", "page.md"],
             2,
@@ -730,7 +730,7 @@ def test_a_line_names_the_model_and_says_on_what_it_was_scored(pack, command, ca
         ),
         (["a.json"], 2, "write --compare before reports"),
         (["--compare"], 2, "There is nothing to compare"),
-        (["--compare", "{pack}/annotations.json"], 2, "is no report of `seem evaluate`"),
+        (["--compare", "{pack}/annotations.json"], 1, "is no report of `seem evaluate`"),
         (["--compare", "{pack}/nothing.json"], 1, "No such file"),
     ],
 )

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeAlias
 from seem.annotation_formats.annotated_image import AnnotatedImage
 from seem.annotation_formats.classes import ClassTable
 from seem.coco_format import CocoCategory
-from seem.errors import SeemError
+from seem.errors import SeemError, UnusableFileError
 from seem.images import FIRST_QUARTER_TURN
 from seem.regular_file import read_regular_file
 
@@ -104,7 +104,7 @@ class GivenIds:
             reason = str(error)
             if isinstance(error, KeyError):
                 reason += " is missing"
-            raise ValueError(
+            raise UnusableFileError(
                 f"{file} holds no ids ({reason}); give a COCO file with images (id, file_name) and categories "
                 "(id, name)."
             ) from None

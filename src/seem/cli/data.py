@@ -191,30 +191,14 @@ def describe_shards(part: Dataset, report: DatasetReport, num_shards: int) -> st
 
 
 def open_parts(spec: DatasetSpec, split: str | None) -> list[Dataset]:
-    """Open one part of a data set, or all.
-
-    Raises `ValueError` for a path that does not exist, `SeemError` for a data set that cannot be read at all.
-    """
-    if not spec.path.exists():
-        raise ValueError(f"There is no data set at {spec.path}; check the path.")
-    names = part_names(spec, split)
-    try:
-        return [open_dataset(spec, name, tolerant=True) for name in names]
-    except DataError as error:
-        raise SeemError(str(error)) from error
+    """Open one part of a data set, or all; `DataError` where one cannot be read."""
+    return [open_dataset(spec, name, tolerant=True) for name in part_names(spec, split)]
 
 
 def part_names(spec: DatasetSpec, split: str | None) -> Sequence[str]:
-    """Return the name of one part of a data set, or of all.
-
-    Raises `SeemError` for a data set that cannot be read at all, `ValueError` for a part that it does not have.
-    """
-    try:
-        names = list_splits(spec)
-    except DataError as error:
-        raise SeemError(str(error)) from error
+    """Return the name of one part of a data set, or of all; `DatasetRequestError` for a part that it does not have."""
     if split is None:
-        return names
+        return list_splits(spec)
     spec.layout().resolve_split(spec.root, split)
     return [split]
 
@@ -224,26 +208,27 @@ def open_readable_parts(spec: DatasetSpec, split: str | None) -> tuple[list[Data
 
     Raises as `open_parts` does where none can be read.
     """
-    if split or not spec.path.exists():
+    if split is not None:
         return open_parts(spec, split), []
     parts: list[Dataset] = []
-    problems: list[str] = []
+    errors: list[DataError] = []
     for name in part_names(spec, None):
-        problem = _open_or_explain(spec, name, parts)
-        if problem:
-            problems.append(problem)
+        opened = _open_or_error(spec, name)
+        if isinstance(opened, DataError):
+            errors.append(opened)
+        else:
+            parts.append(opened)
     if not parts:
-        raise SeemError(problems[0])
-    return parts, problems
+        raise errors[0]
+    return parts, list(map(str, errors))
 
 
-def _open_or_explain(spec: DatasetSpec, name: str, parts: list[Dataset]) -> str:
-    """Add a part of a data set to `parts`; return why it cannot be read, empty if it can."""
+def _open_or_error(spec: DatasetSpec, name: str) -> Dataset | DataError:
+    """Open a part of a data set; return why it cannot be read if it cannot."""
     try:
-        parts += open_parts(spec, name)
-    except SeemError as error:
-        return str(error)
-    return ""
+        return open_dataset(spec, name, tolerant=True)
+    except DataError as error:
+        return error
 
 
 def inspect_parts(parts: Sequence[Dataset], *, pixels: bool) -> list[DatasetReport]:

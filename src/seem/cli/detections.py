@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seem.errors import SeemError
+from seem.errors import SeemError, UnusableFileError
 from seem.prompts import Box
 from seem.regular_file import read_regular_file
 
@@ -102,7 +102,7 @@ class DetectionFile:
     ) -> tuple[ImageDetections, tuple[str, ...]]:
         """Return the boxes of an image, and notes on rows that were left out.
 
-        Raises `ValueError` for an image that the file does not have, and where it has rows but none can be used.
+        Raises `UnusableFileError` for an image that the file does not have, and where it has rows but none can be used.
         """
         key = self._key_of(image_name)
         unused = list(self.left_out.get(key, ()))
@@ -115,7 +115,7 @@ class DetectionFile:
                 unused.append(UnusedRow(row.number, reason))
         if unused and not rows:
             first = unused[0]
-            raise ValueError(
+            raise UnusableFileError(
                 f"None of its boxes in {self.path} can be used, row {first.number}: {first.reason}"
             )
         return self._columns(rows), tuple(f"{self.path.name}, {row}" for row in unused)
@@ -133,7 +133,7 @@ class DetectionFile:
             listed += ", ..."
         if not self.has_names:
             listed += "; --ids-from FILE says which photo an image_id is"
-        raise ValueError(f"--boxes has no boxes for {image_name}; it has {listed}.")
+        raise UnusableFileError(f"--boxes has no boxes for {image_name}; it has {listed}.")
 
     def _columns(self, rows: Sequence[DetectionRow]) -> ImageDetections:
         corners, scores, class_ids, names = [], [], [], []
@@ -168,7 +168,7 @@ def _ids_in_name(image_name: str) -> list[str]:
 def read_detections(path: Path, ids_from: Path | None = None) -> DetectionFile:
     """Read a file of boxes; `ids_from` is a COCO file whose images and categories a list of results refers to.
 
-    Raises `SeemError` for a file that cannot be read, `ValueError` for another layout and where no row can be used.
+    Raises `SeemError` for a file that cannot be read, `UnusableFileError` for another layout and where no row can be used.
     """
     rows = content = read_json(path)
     if isinstance(content, dict):
@@ -182,14 +182,16 @@ def read_detections(path: Path, ids_from: Path | None = None) -> DetectionFile:
     elif is_bare and rows:
         return _RowReader(path, None, {}, rows).read()
     elif is_bare:
-        raise ValueError(f"{path} is an empty list, without a box and without a photo's name.")
+        raise UnusableFileError(
+            f"{path} is an empty list, without a box and without a photo's name."
+        )
     image_names = _read_image_names(listing, file_of_listing)
     return _RowReader(path, image_names, _read_class_names(listing), rows).read()
 
 
-def layout_error(path: Path, reason: str) -> ValueError:
+def layout_error(path: Path, reason: str) -> UnusableFileError:
     """Make the error of a file that is laid out otherwise."""
-    return ValueError(
+    return UnusableFileError(
         f"{path} is not laid out as COCO's detections are ({reason}); it needs {LAYOUT}."
     )
 
@@ -203,7 +205,7 @@ def read_json(path: Path) -> Any:
     except OSError as error:
         raise SeemError(f"{path} cannot be read: {error.strerror or error}.") from None
     except (ValueError, RecursionError) as error:
-        raise ValueError(
+        raise UnusableFileError(
             f"{path} is no JSON file ({error}); --boxes takes detections in COCO's format."
         ) from None
 
@@ -220,7 +222,7 @@ def _read_image_names(source: Any, path: Path) -> dict[Any, str]:
     seen: set[str] = set()
     for name in names.values():
         if name in seen:
-            raise ValueError(
+            raise UnusableFileError(
                 f"{path} has several photos called {name}; give every photo a name of its own."
             )
         seen.add(name)

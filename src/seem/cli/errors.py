@@ -11,7 +11,7 @@ from pathlib import Path
 import typer
 from tqdm import tqdm
 
-from seem.errors import FULL_DISK
+from seem.errors import FULL_DISK, UnusableFileError
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -57,6 +57,8 @@ def message_and_code(error: BaseException) -> tuple[str, int]:
             return "interrupted; what was finished is kept.", EXIT_INTERRUPTED
         case USAGE_ERROR():
             return usage_message(error), EXIT_USAGE
+        case UnusableFileError(is_wrong_call=False):
+            return single_line(error), EXIT_FAILED
         case ValueError():
             return single_line(error), EXIT_USAGE
         case BrokenPipeError():

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from seem.data.dataset import ALL_SPLIT, Dataset
-from seem.data.records import DataError
+from seem.data.records import DataError, DatasetRequestError
 
 SPLIT_NAMES: Mapping[str, tuple[str, ...]] = {
     "val": ("val", "validation", "valid", "dev"),
@@ -73,7 +73,7 @@ class Layout:
         `ALL_SPLIT` are all parts, unless the set calls one of them so.
 
         Raises:
-            DataError: the set has no such part.
+            DatasetRequestError: the set has no such part.
         """
         present = self.splits(path)
         if split in present or split == ALL_SPLIT:
@@ -81,14 +81,14 @@ class Layout:
         if not present:
             if standard_split(split):
                 return ALL_SPLIT
-            raise DataError(
+            raise DatasetRequestError(
                 f"{path} is not divided into parts, so there is no {split!r}; use {ALL_SPLIT!r}."
             )
         wanted = standard_split(split)
         matching = [name for name in present if wanted and standard_split(name) == wanted]
         if len(matching) == 1:
             return matching[0]
-        raise DataError(
+        raise DatasetRequestError(
             f"{path} has no part {split!r}; it has {', '.join(present)} ({ALL_SPLIT!r}: all of them)."
         )
 

@@ -21,7 +21,7 @@ from seem.data.joined_parts import join_parts
 from seem.data.layout import Layout, describe_contents
 from seem.data.layouts import find_inner_root, layout_kinds, layout_of_kind, recognize_layout
 from seem.data.lazy_dataset import READ_ERRORS, LazyDataset
-from seem.data.records import DataError
+from seem.data.records import DataError, DatasetRequestError
 from seem.regular_file import special_kind
 
 _SPEC_PATTERN = re.compile(
@@ -56,7 +56,9 @@ class DatasetSpec:
         if kind is not None:
             _check_kind(kind, path, text)
         if not path:
-            raise DataError(f"{text!r} names no path; write kind:path, such as coco:/data/coco.")
+            raise DatasetRequestError(
+                f"{text!r} names no path; write kind:path, such as coco:/data/coco."
+            )
         frame = _parse_frame(match["frame"], text)
         return cls(kind, Path(path).expanduser(), _parse_weight(weight, text), frame)
 
@@ -140,7 +142,7 @@ def _read_in_frame(
     if frame is None:
         return dataset
     if not isinstance(dataset, LazyDataset):
-        raise DataError(f"{layout.title} has one frame; leave ,frame={frame.value} out.")
+        raise DatasetRequestError(f"{layout.title} has one frame; leave ,frame={frame.value} out.")
     return dataset.in_frame(frame)
 
 
@@ -170,23 +172,23 @@ def _check_kind(kind: str, path: str, text: str) -> None:
     near = difflib.get_close_matches(kind, kinds, 1)
     if near:
         hint = f"did you mean {near[0]}:{path}?"
-    raise DataError(f"There is no format {kind!r} (in {text!r}); {hint}")
+    raise DatasetRequestError(f"There is no format {kind!r} (in {text!r}); {hint}")
 
 
 def _parse_frame(text: str | None, spec: str) -> AnnotationFrame | None:
-    """Read a frame, None where none is written; `DataError` if there is none of that name."""
+    """Read a frame, None where none is written; `DatasetRequestError` if there is none of that name."""
     if text is None:
         return None
     try:
         return AnnotationFrame(text.strip())
     except ValueError:
-        raise DataError(
+        raise DatasetRequestError(
             f"The frame of {spec!r} is {text!r}; write frame=shown, or frame=stored if EXIF orientations are ignored."
         ) from None
 
 
 def _parse_weight(text: str | None, spec: str) -> float:
-    """Read a weight, 1 where none is written; `DataError` if it is no positive number."""
+    """Read a weight, 1 where none is written; `DatasetRequestError` if it is no positive number."""
     if text is None:
         return 1.0
     try:
@@ -194,7 +196,7 @@ def _parse_weight(text: str | None, spec: str) -> float:
     except ValueError:
         weight = math.nan
     if not 0 < weight < math.inf:
-        raise DataError(
+        raise DatasetRequestError(
             f"The weight of {spec!r} is {text!r}; write a positive number, such as *2 or *0.5."
         )
     return weight

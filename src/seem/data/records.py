@@ -16,6 +16,7 @@ from jaxtyping import Bool, Int32
 
 from seem.data.coco_rle import RleMask, rle_to_mask
 from seem.data.frames import AnnotationFrame
+from seem.errors import UnusableFileError
 
 
 class FlawKind(enum.Enum):
@@ -62,7 +63,7 @@ class FlawKind(enum.Enum):
     FRACTIONS = "coordinates as fractions of the photo"
 
 
-class DataError(ValueError):
+class DataError(UnusableFileError):
     """A data set that is not laid out as its format says; the message is one line, names the path and the way out.
 
     `kind` says what is wrong where the error is about one image.
@@ -71,6 +72,12 @@ class DataError(ValueError):
     def __init__(self, message: str, kind: FlawKind = FlawKind.UNREADABLE_ROW) -> None:
         super().__init__(message)
         self.kind = kind
+
+
+class DatasetRequestError(DataError):
+    """What was asked of a data set is wrong: a specification that cannot be read, a part that it does not have."""
+
+    is_wrong_call = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from jaxtyping import Bool
 
 from seem.data.dataset import Dataset
 from seem.data.object_selection import promptable_objects
-from seem.data.records import DataError, ImageRecord, ObjectRecord
+from seem.data.records import DataError, DatasetRequestError, ImageRecord, ObjectRecord
 from seem.data.text_files import read_content
 from seem.simulation.next_click import first_click
 from seem.simulation.strokes import (
@@ -167,7 +167,7 @@ def draw_subset(
             chosen.append(_subset_image(image, objects, seed, per_image))
             step()
     if len(chosen) < num_images:
-        raise DataError(
+        raise DatasetRequestError(
             f"{dataset.name}, part {dataset.split}, has {len(chosen)} photos with a single object of 0.5% or more, "
             f"{num_images} were asked for; ask for fewer, or add the annotations of single objects."
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from seem.data.dataset import ALL_SPLIT
+from seem.errors import UnusableFileError
 from seem.evaluation.formatting import (
     MODEL,
     NOC,
@@ -173,7 +174,7 @@ def _read_report(path: Path) -> dict[str, Any]:
     except (ValueError, AttributeError, TypeError):
         is_report = False
     if not is_report:
-        raise ValueError(f"{path} is no report of `seem evaluate`.")
+        raise UnusableFileError(f"{path} is no report of `seem evaluate`.")
     return dict(content)
 
 

@@ -211,7 +211,7 @@ def naming_skip_bad(request: EvaluationRequest) -> Iterator[None]:
         yield
     except (DataError, SeemError) as error:
         cause = error if isinstance(error, DataError) else error.__cause__
-        if request.skip_bad or not isinstance(cause, DataError):
+        if request.skip_bad or not isinstance(cause, DataError) or cause.is_wrong_call:
             raise
         message = f"{str(error).rstrip('.')}. To leave such photos out, pass --skip-bad."
         if isinstance(error, SeemError):
@@ -341,7 +341,7 @@ def open_split(spec: str, split: str, *, tolerant: bool = False) -> Dataset:
     """Open a split of a data set; `ValueError` if it has no image. `tolerant`: its flaws are no errors."""
     dataset = open_dataset(spec, split, tolerant=tolerant)
     if not dataset.images:
-        raise ValueError(
+        raise DataError(
             f"{spec} has no photo in its part {split!r}; it has {', '.join(list_splits(spec)) or 'none'}."
         )
     return dataset

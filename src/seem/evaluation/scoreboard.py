@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from seem.checkpoints.safe import atomic_write
+from seem.errors import UnusableFileError
 from seem.evaluation.compare import (
     OWN_NOTE,
     ComparisonRow,
@@ -306,7 +307,7 @@ def write_into(page: Path, text: str) -> None:
     content = read_regular_file(page).decode("utf-8")
     has_marks = content.count(BEGIN) == 1 and content.count(END) == 1
     if not has_marks or content.index(BEGIN) > content.index(END):
-        raise ValueError(
+        raise UnusableFileError(
             f"{page} has no place for the tables; write these two lines where they belong: {BEGIN} {END}"
         )
     before, after = content[: content.index(BEGIN)], content[content.index(END) + len(END) :]

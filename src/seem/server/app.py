@@ -29,7 +29,17 @@ from seem.server.problems import (
     answer_validation_error,
     problem_responses,
 )
-from seem.server.routes import exports, images, information, questions, sessions, videos
+from seem.server.projects.project import Project
+from seem.server.routes import (
+    exports,
+    images,
+    imports,
+    information,
+    projects,
+    questions,
+    sessions,
+    videos,
+)
 from seem.server.service import Service
 from seem.server.settings import ServerSettings
 from seem.server.workers import ClientGoneError
@@ -45,9 +55,11 @@ EXCEPTION_HANDLERS = {
 }
 
 
-def create_app(model: Model, settings: ServerSettings | None = None) -> ASGIApp:
-    """Return the ASGI application of a model; its threads and its folder live from start-up to shutdown."""
-    service = Service(model, settings or ServerSettings())
+def create_app(
+    model: Model, settings: ServerSettings | None = None, project: Project | None = None
+) -> ASGIApp:
+    """Return the ASGI application of a model; its threads, its folder and the project live until shutdown."""
+    service = Service(model, settings or ServerSettings(), project)
     api = create_api(service)
 
     @asynccontextmanager
@@ -91,7 +103,7 @@ def create_api(service: Service) -> FastAPI:
         exception_handlers=EXCEPTION_HANDLERS,  # type: ignore[arg-type]
     )
     api.state.service = service
-    for module in (information, images, questions, sessions, videos, exports):
+    for module in (information, images, questions, sessions, videos, exports, imports, projects):
         api.include_router(module.router)
     return api
 

@@ -11,9 +11,10 @@ from seem.server.result_schemas import MaskForm
 from seem.vocabulary import Classes, Vocabulary
 
 MAX_NAMES = 1000
+MAX_NAME_CHARACTERS = 200
 
 Probability: TypeAlias = Annotated[float, Field(ge=0, le=1)]
-ClassName: TypeAlias = Annotated[str, Field(min_length=1, max_length=200)]
+ClassName: TypeAlias = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)]
 ClassNames: TypeAlias = Annotated[list[ClassName], Field(max_length=MAX_NAMES)]
 ListName: TypeAlias = Literal["coco", "ade20k", "imagenet"]
 

@@ -3,8 +3,8 @@
     Images/<folder>/a.jpg  Annotations/<folder>/a.xml  Masks/<folder>/a_mask_0.png
     a.jpg  a.xml                                                      or side by side
 
-Folders of annotations that are called train, val, test or the like are the parts, with the folders in them. A deleted object is none, a part of an object of the
-same name belongs to it. (The desktop tool labelme writes JSON: see `labelme.py`.)
+Folders of annotations that are called train, val, test or the like are the parts, with the folders in them. A deleted
+object is none, a part of an object of the same name belongs to it. (The desktop tool labelme writes JSON: see `labelme.py`.)
 """
 
 from __future__ import annotations
