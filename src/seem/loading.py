@@ -18,6 +18,13 @@ from seem import zoo
 from seem.argument_types import explained
 from seem.checkpoints.class_embeddings import path_beside, read_class_embeddings
 from seem.checkpoints.download import CLIP_VOCABULARY, fetch
+from seem.checkpoints.hub_repository import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    check_config_file,
+    fetch_repository,
+    repository_named,
+)
 from seem.checkpoints.network import (
     BACKGROUND_KEY,
     CLASSES_KEY,
@@ -61,7 +68,7 @@ def load(
     Args:
         name_or_path: a name of `list_models()` ("nano" ships inside the package, published models are downloaded), or
             a converted `.safetensors` file, or a folder that holds `model.safetensors`, or the folder of a training
-            run (its `best.safetensors`).
+            run (its `best.safetensors`), or a model of the Hugging Face hub: "user/name", "user/name@revision".
         device: "cpu", "cuda", "mps", ...; None = the accelerator if there is one, else the CPU.
         precision: "exact" is float32 everywhere, as for published scores; "auto" measures on this device whether
             bfloat16 is faster and sees the same, and takes it if so. The result says which one ran.
@@ -87,6 +94,9 @@ def load(
 
 def open_network(name_or_path: str | os.PathLike[str]) -> LoadedNetwork:
     """Find weights by name or path and build their network, on the CPU in float32."""
+    repository = repository_named(name_or_path)
+    if repository is not None:
+        return open_file(file_in(fetch_repository(repository)))
     if names_weights(name_or_path):
         path = Path(name_or_path)
         return open_file(file_in(path) if path.is_dir() else path)
@@ -125,7 +135,11 @@ def file_in(folder: Path) -> Path:
     """Return the weights that a folder holds; `SeemError` where there are none."""
     for name in IN_FOLDERS:
         if (folder / name).is_file():
+            if name == WEIGHTS_FILE and (folder / CONFIG_FILE).is_file():
+                check_config_file(folder / CONFIG_FILE, str(folder))
             return folder / name
+    if (folder / CONFIG_FILE).is_file():
+        check_config_file(folder / CONFIG_FILE, str(folder))
     raise SeemError(
         f"{folder} holds neither {' nor '.join(IN_FOLDERS)}; name a file of weights, or the folder of a run that has "
         "written some."

@@ -19,6 +19,7 @@ from seem.images import MAX_PIXELS, ImageLike
 from seem.inference.prompt_decoder import PromptDecoder
 from seem.inference.runtime import Runtime
 from seem.models.precision import Precision
+from seem.pretrained import push_model, save_model
 from seem.prompts import Prompt
 from seem.results import Results
 from seem.tracker import Mode, Tracker, prompts_of_objects
@@ -43,6 +44,46 @@ class Model(Runtime):
     def __repr__(self) -> str:
         parameters = sum(p.numel() for p in self.network.parameters())
         return f"<Model {self.name}: {parameters / 1e6:.1f} M parameters, {self.device}, {self.precision}>"
+
+    def save_pretrained(
+        self, save_directory: str | os.PathLike[str], *, overwrite: bool = False
+    ) -> tuple[Path, ...]:
+        """Write the model as a folder that `load` reads and the Hugging Face hub knows; returns the files.
+
+        `model.safetensors` (weights that half precision holds exactly are stored in it), `config.json`,
+        `preprocessor_config.json` and `README.md`, a model card with gaps to fill in; all of them or none.
+
+        Raises `FileExistsError` for a file that is there, without `overwrite`; `OSError` where it cannot be written.
+        """
+        return save_model(self, Path(save_directory), self.fine_tuned_on, overwrite)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool = False,
+        branch: str | None = None,
+        commit_message: str = "Model of Seem",
+    ) -> str:
+        """Commit the files of `save_pretrained` to a repository of the Hugging Face hub, which is made if need be.
+
+        Args:
+            repo_id: "user/name"; `load` then takes it.
+            private: whether a new repository is for its owner alone.
+            branch: None = main; made if need be.
+            commit_message: first line of the commit.
+
+        Returns the address of the commit. Raises `ValueError` for what is no name of a repository, `SeemError` where
+        the hub cannot be reached or refuses.
+        """
+        return push_model(
+            self,
+            self.fine_tuned_on,
+            repo_id,
+            private=private,
+            branch=branch,
+            commit_message=commit_message,
+        )
 
     def encode(
         self, image: ImageLike, size: int | None = None, *, max_pixels: int = MAX_PIXELS

@@ -576,9 +576,7 @@ def test_a_vector_for_each_mask_can_be_kept(run, photo, weights):
 
 
 def test_a_caption_is_told_and_kept(run, photo, monkeypatch):
-    monkeypatch.setattr(
-        "seem.cli.segment_request.check_writes_captions", lambda name, network: None
-    )
+    monkeypatch.setattr("seem.cli.segment_request.check_writes_captions", lambda name, policy: None)
     monkeypatch.setattr(
         EncodedImage, "caption", lambda self, region: f"a street in {region or 'the rain'}"
     )

@@ -13,8 +13,6 @@ from typing import Annotated, Any, TypeAlias, get_type_hints
 
 import typer
 
-from seem import zoo
-from seem.preprocess import check_short_side
 from seem.regular_file import check_replaceable
 
 OBJECT_PANEL = "One object (all prompts together describe it)"
@@ -267,6 +265,11 @@ class ModelOptions(OptionGroup):
 
 def check_size_of(model: str, size: int | None) -> None:
     """Raise `ValueError` for a size that a model of that name cannot take; nothing is known about files of weights."""
+    if size is None:
+        return
+    from seem import zoo  # here, because they import PyTorch
+    from seem.preprocess import check_short_side
+
     card = zoo.MODEL_CARDS.get(model)
     if card is not None and card.config is not None:
         check_short_side(size, card.config().image)

@@ -6,12 +6,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from seem.cli.dataset_options import DatasetOptions, describe_datasets
 from seem.cli.errors import print_error, report_error, write_line
+from seem.cli.graph_choice import choose_graphs
 from seem.cli.image_files import ImageJob, plan_jobs, report_unusable
 from seem.cli.options import (
     FLAG,
@@ -27,11 +28,14 @@ from seem.cli.report import ProgressReporter
 from seem.cli.resuming import EarlierResults, recorded_options
 from seem.cli.segment_request import AnswerOptions, FullImageOptions, SegmentRequest
 from seem.errors import SeemError
-from seem.loading import load
-from seem.model import Model
-from seem.preprocess import check_short_side
+from seem.exported_model import ExportedModel
 from seem.results import Results
 from seem.results.datasets import DatasetExport
+
+if TYPE_CHECKING:
+    from seem.model import Model
+else:  # imported with PyTorch, where a model is loaded
+    Model = Any
 
 
 @takes_option_groups
@@ -115,9 +119,8 @@ def segment_command(
     if codes:
         raise typer.Exit(reporter.finished(codes))
     started = time.perf_counter()
-    model = load(network.model, network.device, network.precision.value)
+    model = open_model(network, request, embeddings, len(jobs))
     request.check_model(model)
-    check_short_side(network.size, model.network.config.image)
     earlier.check_model(model)
     if request.boxes is not None and not output.quiet:
         for note in request.boxes.notes:
@@ -136,6 +139,22 @@ def segment_command(
     code = segmentation.run(jobs)
     if code:
         raise typer.Exit(code)
+
+
+def open_model(
+    network: ModelOptions, request: SegmentRequest, embeddings: bool, num_photos: int
+) -> Model | ExportedModel:
+    """Load the model, or its exported graphs where they answer and PyTorch is not there or not worth its start."""
+    option = "--embeddings" if embeddings else request.option_beyond_graphs()
+    graphs = choose_graphs(network, option, num_photos)
+    if graphs is not None:
+        return ExportedModel(graphs)
+    from seem.loading import load
+    from seem.preprocess import check_short_side
+
+    model = load(network.model, network.device, network.precision.value)
+    check_short_side(network.size, model.network.config.image)
+    return model
 
 
 def plan_remaining_jobs(
@@ -167,7 +186,7 @@ def plan_remaining_jobs(
 class ImageSegmentation:
     """A request to a loaded model, with the settings that hold for every image."""
 
-    model: Model
+    model: Model | ExportedModel
     request: SegmentRequest
     size: int | None
     overwrite: bool

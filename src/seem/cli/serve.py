@@ -31,10 +31,13 @@ from seem.server.settings import (
 )
 
 if TYPE_CHECKING:
+    from seem.server.label_studio.image_source import TaskImageSource
     from seem.server.projects.project import Project
 
 ACCESS_PANEL = "Address and access"
 LIMITS_PANEL = "Limits"
+LABEL_STUDIO_PANEL = "Label Studio"
+LABEL_STUDIO_TOKEN_VARIABLE = "LABEL_STUDIO_API_KEY"
 PROJECT_PANEL = "Project"
 TOKEN_VARIABLE = "SEEM_TOKEN"
 DATABASE_VARIABLE = "SEEM_DATABASE"
@@ -112,6 +115,45 @@ class ProjectOptions(OptionGroup):
     ] = None
 
 
+@dataclass(frozen=True, slots=True)
+class LabelStudioOptions(OptionGroup):
+    """Where the images of Label Studio's tasks come from."""
+
+    label_studio_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Label Studio whose images are read, such as http://localhost:8080. Default: none.",
+            rich_help_panel=LABEL_STUDIO_PANEL,
+        ),
+    ] = None
+    label_studio_token: Annotated[
+        str | None,
+        typer.Option(
+            envvar=LABEL_STUDIO_TOKEN_VARIABLE,
+            show_envvar=False,
+            help=f"Access token of Label Studio; better given as {LABEL_STUDIO_TOKEN_VARIABLE}.",
+            rich_help_panel=LABEL_STUDIO_PANEL,
+        ),
+    ] = None
+    label_studio_files: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder of Label Studio's local files (its LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT).",
+            rich_help_panel=LABEL_STUDIO_PANEL,
+        ),
+    ] = None
+
+    def source(self) -> TaskImageSource:
+        """Return where images come from; `ValueError` for an address or a folder that is none."""
+        from seem.server.label_studio.image_source import TaskImageSource
+
+        return TaskImageSource(
+            self.label_studio_url, self.label_studio_token, self.label_studio_files
+        )
+
+
 def limit_option(metavar: str, help_text: str) -> typer.models.OptionInfo:
     """Describe an option that is a limit, at least 1."""
     option: typer.models.OptionInfo = typer.Option(
@@ -169,6 +211,7 @@ def serve_command(
     ] = None,
     access: AccessOptions,
     project: ProjectOptions,
+    label_studio: LabelStudioOptions,
     network: ModelOptions,
     limits: LimitOptions,
 ) -> None:
@@ -198,6 +241,7 @@ def serve_command(
         workers=limits.workers or default_workers(),
         limits=limits.limits(),
     )
+    task_images = label_studio.source()
     opened = open_project(folder, project)
     with open_listener(settings.host, settings.port) as listener:
         started = time.perf_counter()
@@ -206,7 +250,7 @@ def serve_command(
         write_line(f"Listening at {address_of(listener)} (Ctrl-C stops)")
         if settings.token is not None and access.token is None:
             write_line(f"Token: {settings.token}")
-        run_server(model, settings, listener, opened)
+        run_server(model, settings, listener, opened, task_images)
 
 
 def open_project(folder: Path | None, options: ProjectOptions) -> Project | None:

@@ -92,7 +92,7 @@ class PromptDecoder:
     def check(self, objects: Sequence[ObjectPrompts]) -> None:
         """Raise `ValueError` for prompts that the model was not made for, and for marks outside the image."""
         for prompts in objects:
-            check_supported(prompts, self.runtime.name, self.runtime.network)
+            check_supported(prompts, self.runtime.name, self.runtime.network.decoder.policy)
             for mark in prompts.visual:
                 mark.check_inside(self.image.hw)
 
@@ -300,7 +300,7 @@ class PromptDecoder:
     ) -> list[ObjectAnswer]:
         """Read the answers about one object of a pass, best first."""
         answers_each = masks.logits.shape[1] // num_objects
-        kind = prompts.answering_rule(self.runtime.network)
+        kind = prompts.answering_rule(self.runtime.network.decoder.policy)
         only_reference = prompts.reference is not None and not prompts.visual and not prompts.text
         answers = []
         for index in range(row * answers_each, (row + 1) * answers_each):
