@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, overload
 
 import torch
 
@@ -13,9 +14,11 @@ from seem.argument_types import explains_arguments
 from seem.checkpoints.encoded_image import move_encoding, read_encoded_image
 from seem.checkpoints.network import FineTuningData, LoadedNetwork
 from seem.deprecation import renamed_attributes, warn_renamed
+from seem.encode_many import Images, OnError, encode_many
 from seem.encoded_image import EncodedImage, check_compares_images, encode
 from seem.errors import SeemError
 from seem.images import MAX_PIXELS, ImageLike
+from seem.inference.image_network import Engine
 from seem.inference.prompt_decoder import PromptDecoder
 from seem.inference.runtime import Runtime
 from seem.models.precision import Precision
@@ -37,8 +40,14 @@ class Model(Runtime):
     and phrases, which are cached by content.
     """
 
-    def __init__(self, loaded: LoadedNetwork, device: torch.device, precision: Precision) -> None:
-        super().__init__(loaded, device, precision)
+    def __init__(
+        self,
+        loaded: LoadedNetwork,
+        device: torch.device,
+        precision: Precision,
+        engine: Engine = "torch",
+    ) -> None:
+        super().__init__(loaded, device, precision, engine)
         self.fine_tuned_on: tuple[FineTuningData, ...] = loaded.fine_tuned_on
 
     def __repr__(self) -> str:
@@ -101,6 +110,60 @@ class Model(Runtime):
             SeemError: the file cannot be read.
         """
         return encode(self, image, size, max_pixels)
+
+    @overload
+    def encode_many(
+        self,
+        images: Images,
+        size: int | None = None,
+        *,
+        workers: int = 1,
+        errors: Literal["skip", "raise"] = "skip",
+        max_pixels: int = MAX_PIXELS,
+    ) -> Iterator[EncodedImage]: ...
+
+    @overload
+    def encode_many(
+        self,
+        images: Images,
+        size: int | None = None,
+        *,
+        workers: int = 1,
+        errors: Literal["return"],
+        max_pixels: int = MAX_PIXELS,
+    ) -> Iterator[EncodedImage | Exception]: ...
+
+    def encode_many(
+        self,
+        images: Images,
+        size: int | None = None,
+        *,
+        workers: int = 1,
+        errors: OnError = "skip",
+        max_pixels: int = MAX_PIXELS,
+    ) -> Iterator[EncodedImage | Exception]:
+        """Encode many images: an iterator of encoded images in the order of the input.
+
+        The next images are read and resized while one is encoded; at most a few are in memory ahead of the one that is
+        taken, so that `images` may be longer than memory holds.
+
+        Args:
+            images: the path of a folder (its images and those of its sub-folders, sorted by name), or an iterable of
+                what `encode` takes.
+            size, max_pixels: as in `encode`.
+            workers: processes that read and encode (CPU only); 1 = this process. They pay where the image network
+                takes longer than the questions, and each has its share of the threads. Each needs some 250 MB besides
+                the weights, which lie in memory once for all of them. Call it under `if __name__ == "__main__":`.
+            errors: "skip" leaves out an image that cannot be encoded, with a warning; "raise" ends there; "return"
+                yields the error where the image would be.
+
+        Raises:
+            ValueError: a single image outside a list, an unknown option, a size as in `encode`.
+            SeemError: a folder without images, a worker process that was ended.
+        """
+        return encode_many(
+            self, images, size, workers=workers, errors=errors, max_pixels=max_pixels
+        )
 
     def load_encoded(self, path: str | os.PathLike[str]) -> EncodedImage:
         """Read an image that `EncodedImage.save` has written; nothing is computed again.

@@ -31,6 +31,7 @@ PATH_OPTIONS = (
 
 VERBS = (
     "segment",
+    "label",
     "track",
     "retrieve",
     "serve",

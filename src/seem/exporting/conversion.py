@@ -20,6 +20,7 @@ from torch import Tensor
 
 from seem.errors import SeemError, short_reason
 from seem.exporting.tensors import Axis, GraphSpec
+from seem.inference.openvino_engine import import_openvino
 
 if TYPE_CHECKING:
     import onnx
@@ -247,8 +248,7 @@ def quantize(
 
 def to_openvino(model: onnx.ModelProto, *, halve: bool) -> tuple[bytes, bytes]:
     """Convert an ONNX model to OpenVINO's two files, .xml and .bin; `halve` stores weights in half precision."""
-    import openvino
-
+    openvino = import_openvino()
     with TemporaryDirectory() as folder:
         path = Path(folder) / "graph.xml"
         try:
