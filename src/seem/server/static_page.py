@@ -108,7 +108,8 @@ def without_server(document: str) -> str:
 
 def write_file_list(folder: Path) -> None:
     """Write what the service worker stores: the SHA-256 of every file by name, and a version made of them."""
-    needed, optional = {}, {}
+    needed: dict[str, str] = {}
+    optional: dict[str, str] = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.is_dir() or name in UNLISTED:
