@@ -191,6 +191,51 @@ def test_damaged_graph(damage, copy):
     assert "export the model again" in one_line(error)
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nano.safetensors", "needs the weights nano.safetensors, which are neither there nor"),
+        ("other.safetensors", "other.safetensors is not the file of weights that .* was made for"),
+        ("../secret", "needs the weights ../secret, which are neither there nor one folder up"),
+    ],
+)
+def test_weights_beside_the_graphs(name, message, copy):
+    (copy / "other.safetensors").write_bytes(b"of another export")
+    (copy.parent / "secret").write_bytes(b"")
+    record = json.loads((copy / "preprocess.json").read_text())
+    record["weights"] = {"file": name, "sha256": "ab" * 32}
+    (copy / "preprocess.json").write_text(json.dumps(record))
+    with pytest.raises(seem_lite.FolderError, match=message) as error:
+        seem_lite.load(copy).encode(PHOTOS / "cat.jpg")
+    one_line(error)
+
+
+def test_record_that_is_cut_short(copy):
+    record = json.loads((copy / "preprocess.json").read_text())
+    del record["thresholds"]
+    (copy / "preprocess.json").write_text(json.dumps(record))
+    with pytest.raises(seem_lite.FolderError, match="says nothing about thresholds"):
+        seem_lite.load(copy)
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut"])
+def test_damaged_tokenizer(damage, copy):
+    path = copy / "tokenizer.json"
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_text(path.read_text()[:1000])
+    photo = seem_lite.load(copy).encode(PHOTOS / "cat.jpg")
+    with pytest.raises(seem_lite.FolderError, match=r"tokenizer\.json .*export the model again"):
+        photo.segment(phrases=["cat"])
+
+
+def test_runtime_that_is_not_installed(copy, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(seem_lite.FolderError, match="install it with: pip install onnxruntime"):
+        seem_lite.load(copy).encode(PHOTOS / "cat.jpg")
+
+
 def test_runtime_that_lacks_the_opset(copy, monkeypatch):
     def refuse(*_):
         raise RuntimeError("Unsupported opset 23\nmore")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from seem.cli.options import ModelOptions
+from seem.cli.options import EngineName, ModelOptions
 from seem.errors import SeemError
 from seem.exported_model import has_pytorch, is_exported, packaged_graphs
 
@@ -39,6 +39,8 @@ def option_beyond_graphs(network: ModelOptions) -> str | None:
     """Return the option about the network that asks for more than graphs can; None if there is none."""
     if network.device not in (None, "cpu"):
         return f"--device {network.device}"
+    if network.engine is not EngineName.TORCH:
+        return f"--engine {network.engine.value}"
     if network.size is not None:
         return f"--size {network.size}"
     return None

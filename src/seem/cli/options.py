@@ -9,11 +9,14 @@ from dataclasses import dataclass, fields
 from enum import Enum
 from inspect import Parameter, Signature
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, get_type_hints
 
 import typer
 
 from seem.regular_file import check_replaceable
+
+if TYPE_CHECKING:
+    from seem.model import Model
 
 OBJECT_PANEL = "One object (all prompts together describe it)"
 MODEL_PANEL = "Model"
@@ -29,6 +32,13 @@ class Precision(str, Enum):
 
     EXACT = "exact"
     AUTO = "auto"
+
+
+class EngineName(str, Enum):
+    """What computes the image network."""
+
+    TORCH = "torch"
+    OPENVINO = "openvino"
 
 
 # --- Groups of options ------------------------------------------------------------------------------------------------
@@ -217,6 +227,14 @@ PRECISION_HELP = "Arithmetic: float32 everywhere, or the fastest with equivalent
 PrecisionOption: TypeAlias = Annotated[
     Precision, typer.Option(metavar="exact|auto", help=PRECISION_HELP, rich_help_panel=MODEL_PANEL)
 ]
+EngineOption: TypeAlias = Annotated[
+    EngineName,
+    typer.Option(
+        metavar="torch|openvino",
+        help="Engine of the image network; openvino is faster on CPUs (extra: openvino).",
+        rich_help_panel=MODEL_PANEL,
+    ),
+]
 SizeOption: TypeAlias = Annotated[
     int | None,
     typer.Option(
@@ -256,7 +274,14 @@ class ModelOptions(OptionGroup):
     ] = "nano"
     device: DeviceOption = None
     precision: PrecisionOption = Precision.AUTO
+    engine: EngineOption = EngineName.TORCH
     size: SizeOption = None
+
+    def load(self) -> Model:
+        """Load the model in PyTorch."""
+        from seem.loading import load
+
+        return load(self.model, self.device, self.precision.value, self.engine.value)
 
     def check_size(self) -> None:
         """Raise `ValueError` for a size that the model cannot take, if that is known before its weights are read."""
@@ -273,6 +298,26 @@ def check_size_of(model: str, size: int | None) -> None:
     card = zoo.MODEL_CARDS.get(model)
     if card is not None and card.config is not None:
         check_short_side(size, card.config().image)
+
+
+ResumeOption: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        metavar=FLAG,
+        help="Go on with an interrupted call: photos that have results are left out.",
+        rich_help_panel=RESULTS_PANEL,
+    ),
+]
+WorkersOption: TypeAlias = Annotated[
+    int,
+    typer.Option(
+        "--workers",
+        metavar="N",
+        help="Processes that read and encode photos on a CPU. Default: this one alone.",
+        rich_help_panel=MODEL_PANEL,
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)

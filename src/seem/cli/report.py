@@ -62,9 +62,14 @@ class ProgressReporter:
         if not self.as_json:
             self.print_line(describe_loaded_model(model, seconds))
 
-    def iterate(self, jobs: Sequence[ImageJob]) -> Iterator[ImageJob]:
-        """Yield the images, with a progress bar if there are several."""
-        yield from with_progress_bar(jobs, unit="photo", disable=self.quiet or self.num_images < 2)
+    def iterate(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Yield what there is about every image, with a progress bar if there are several."""
+        yield from with_progress_bar(
+            items,
+            unit="photo",
+            disable=self.quiet or self.num_images < 2,
+            total=self.num_images,
+        )
 
     def image_saved(
         self, job: ImageJob, results: Results, paths: Sequence[Path], write_seconds: float

@@ -20,7 +20,6 @@ from seem.cli.options import (
 )
 from seem.cli.report import describe_loaded_model
 from seem.errors import SeemError
-from seem.loading import load
 from seem.server.settings import (
     MEBIBYTE,
     MEGAPIXEL,
@@ -245,7 +244,7 @@ def serve_command(
     opened = open_project(folder, project)
     with open_listener(settings.host, settings.port) as listener:
         started = time.perf_counter()
-        model = load(network.model, network.device, network.precision.value)
+        model = network.load()
         write_line(describe_loaded_model(model, time.perf_counter() - started))
         write_line(f"Listening at {address_of(listener)} (Ctrl-C stops)")
         if settings.token is not None and access.token is None:

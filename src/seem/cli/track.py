@@ -20,7 +20,6 @@ from seem.cli.report import describe_loaded_model, with_progress_bar
 from seem.cli.track_files import TrackFiles, target_paths
 from seem.errors import SeemError
 from seem.images import read_image
-from seem.loading import load
 from seem.prompts import Prompt
 from seem.results.datasets import VideoExport
 from seem.results.export import to_prompt_records
@@ -102,7 +101,7 @@ def track_command(
     check_prompted_frame(clip, frame, objects)
     export = datasets.open(output.out, stem, output.overwrite)
     started = time.perf_counter()
-    model = load(network.model, network.device, network.precision.value)
+    model = network.load()
     tracker = model.tracker(
         clip, mode.value if mode else None, size=network.size, backward=backward
     )

@@ -145,8 +145,10 @@ export class ServerEngine {
    * @param {string} jobId
    * @param {number} start
    */
-  jobFrames(jobId, start) {
-    return this.#api.ask("GET", `jobs/${jobId}/frames?start=${start}&count=50`);
+  async jobFrames(jobId, start) {
+    const answer = await this.#api.ask("GET", `jobs/${jobId}/frames?start=${start}&count=50`);
+    const frames = answer.frames.map((/** @type {any} */ frame) => ({ ...frame, objects: frame.objects.map(withPlainMask) }));
+    return { ...answer, frames };
   }
 
   /**
