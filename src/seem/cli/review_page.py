@@ -1,4 +1,4 @@
-"""`review/index.html`: what was labelled automatically, for a person to look through, the least certain first."""
+"""`review/index.html`: labels of a model for a person to look through, the least certain images first."""
 
 from __future__ import annotations
 
