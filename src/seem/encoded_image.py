@@ -426,7 +426,7 @@ class EncodedImage:
         Greedy, at most 50 word pieces, up to the first full stop (official behaviour). Raises `ValueError` for a model
         without captions.
         """
-        check_writes_captions(self.model.name, self.model.network)
+        check_writes_captions(self.model.name, self.model.network.decoder.policy)
         predictor = self.at_full_image_size()._predictor
         if region is not None:
             region.check_inside(self.hw)

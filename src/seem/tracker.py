@@ -126,7 +126,7 @@ class Tracker:
                 f"There is no prompt about object {object_id}; pass a Point, Box, Mask, Text or the like."
             )
         all_prompts = ObjectPrompts.of((*self._prompts_until(frame, object_id), *prompts))
-        check_supported(all_prompts, self.model.name, self.model.network)
+        check_supported(all_prompts, self.model.name, self.model.network.decoder.policy)
         result = None
         if self._pass is not None and self._pass.is_at(frame):
             result = self._pass.answer_now(object_id, prompts)

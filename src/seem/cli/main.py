@@ -19,13 +19,8 @@ from typer.main import get_command
 import seem
 from seem.cli.errors import EXIT_INTERRUPTED, discard_output, report_error
 from seem.cli.interruption import run_program
+from seem.cli.options import PATH_OPTIONS
 from seem.cli.prompts import OrderedCommand
-
-PATH_OPTIONS = (
-    "--out", "--data", "--model", "--mask", "--audio", "--boxes", "--reference", "--reference-mask", "--ids-from",
-    "--finer-masks", "--subset", "--plots", "--into",
-)  # fmt: skip
-"""Options whose value names a file or a folder."""
 
 VERBS = (
     "segment",

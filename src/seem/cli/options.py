@@ -13,7 +13,6 @@ from typing import Annotated, Any, TypeAlias, get_type_hints
 
 import typer
 
-from seem import zoo
 from seem.preprocess import check_short_side
 from seem.regular_file import check_replaceable
 
@@ -24,6 +23,13 @@ RESULTS_PANEL = "Results"
 FLAG = " "  # what help shows as the value of an option that takes none
 
 Values: TypeAlias = list[str] | None
+
+
+PATH_OPTIONS = (
+    "--out", "--data", "--model", "--mask", "--audio", "--boxes", "--reference", "--reference-mask", "--ids-from",
+    "--finer-masks", "--subset", "--plots", "--into",
+)  # fmt: skip
+"""Options whose value names a file or a folder."""
 
 
 class Precision(str, Enum):
@@ -266,10 +272,12 @@ class ModelOptions(OptionGroup):
 
 
 def check_size_of(model: str, size: int | None) -> None:
-    """Raise `ValueError` for a size that a model of that name cannot take; nothing is known about files of weights."""
-    card = zoo.MODEL_CARDS.get(model)
-    if card is not None and card.config is not None:
-        check_short_side(size, card.config().image)
+    """Raise `ValueError` for a size that a model cannot take, by its name or by what the file of weights says it is."""
+    from seem.loading import find_config
+
+    known = find_config(model)
+    if known is not None:
+        check_short_side(size, known.config.image)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from PIL import Image
 from typer.core import TyperCommand
 
 from seem.cli.options import PromptOptions, flag_of, typed_option
+from seem.config import SegmenterConfig
 from seem.data.frames import undo_array_orientation
 from seem.data.mask_pixels import object_pixels
 from seem.images import (
@@ -34,6 +35,8 @@ from seem.images import (
     open_image,
     read_shown_hw,
 )
+from seem.inference.object_prompts import ObjectPrompts, check_supported
+from seem.models.decoder.policy import POLICIES
 from seem.prompts import (
     DEFAULT_WIDTH,
     Audio,
@@ -90,6 +93,14 @@ def check_marks(prompts: Iterable[Prompt], image_hw: tuple[int, int]) -> None:
             prompt.check_inside(image_hw)
         if isinstance(prompt, Reference) and isinstance(prompt.image, str):
             check_reference_marks(prompt.image, prompt.prompts)
+
+
+def check_objects_supported(
+    objects: Iterable[Sequence[Prompt]], name: str, config: SegmenterConfig
+) -> None:
+    """Raise `ValueError` for prompts that a model of this configuration was not made for."""
+    for prompts in objects:
+        check_supported(ObjectPrompts.of(prompts), name, POLICIES[config.decoder.policy])
 
 
 def check_reference_marks(photo: str, marks: Iterable[Prompt]) -> None:

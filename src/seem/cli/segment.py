@@ -27,7 +27,7 @@ from seem.cli.report import ProgressReporter
 from seem.cli.resuming import EarlierResults, recorded_options
 from seem.cli.segment_request import AnswerOptions, FullImageOptions, SegmentRequest
 from seem.errors import SeemError
-from seem.loading import load
+from seem.loading import find_config, load
 from seem.model import Model
 from seem.preprocess import check_short_side
 from seem.results import Results
@@ -110,13 +110,16 @@ def segment_command(
         return
     export = datasets.open(output.out, output.overwrite, request.boxes is not None)
     reporter = ProgressReporter(len(jobs), output.out, as_json, output.quiet)
-    network.check_size()
+    known = find_config(network.model)
+    if known is not None:
+        check_short_side(network.size, known.config.image)
+        request.check_model(known.name, known.config)
     codes = report_unusable(jobs, request.check_image)
     if codes:
         raise typer.Exit(reporter.finished(codes))
     started = time.perf_counter()
     model = load(network.model, network.device, network.precision.value)
-    request.check_model(model)
+    request.check_model(model.name, model.network.config)
     check_short_side(network.size, model.network.config.image)
     earlier.check_model(model)
     if request.boxes is not None and not output.quiet:

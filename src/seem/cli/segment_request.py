@@ -17,16 +17,16 @@ from seem.cli.detections import DetectionFile, read_detections
 from seem.cli.errors import print_error
 from seem.cli.image_files import ImageSource
 from seem.cli.options import BOX, FLAG, OBJECT_PANEL, OptionGroup, Values
-from seem.cli.prompts import check_marks, read_box, read_option
+from seem.cli.prompts import check_marks, check_objects_supported, read_box, read_option
+from seem.config import SegmenterConfig
 from seem.encoded_image import EncodedImage, Refine
 from seem.inference.object_prompts import (
     ObjectPrompts,
-    check_supported,
     check_writes_captions,
     checked_count,
     checked_probability,
 )
-from seem.model import Model
+from seem.models.decoder.policy import POLICIES
 from seem.prompts import Box, Prompt, Text, VisualPrompt
 from seem.results import Results
 from seem.vocabulary import BUILT_IN_VOCABULARIES, Vocabulary
@@ -342,20 +342,17 @@ class SegmentRequest:
     def check_image(self, image: ImageSource) -> None:
         """Raise for an image that cannot be opened, and for prompts and boxes that are not for this image."""
         image_hw = image.read_hw()
-        if image_hw is None:
-            return
         check_marks(itertools.chain.from_iterable(self.objects), image_hw)
         if self.caption_region is not None:
             self.caption_region.check_inside(image_hw)
         if self.boxes is not None:
             self.boxes.boxes_in(image.name.name, image_hw)
 
-    def check_model(self, model: Model) -> None:
-        """Raise `ValueError` for a request that the model was not made for."""
-        for prompts in self.objects:
-            check_supported(ObjectPrompts.of(prompts), model.name, model.network)
+    def check_model(self, name: str, config: SegmenterConfig) -> None:
+        """Raise `ValueError` for a request that a model of this configuration was not made for."""
+        check_objects_supported(self.objects, name, config)
         if self.caption:
-            check_writes_captions(model.name, model.network)
+            check_writes_captions(name, POLICIES[config.decoder.policy])
 
     def run(self, image: EncodedImage) -> Results:
         """Return the masks, and in their provenance the caption if one was asked for."""

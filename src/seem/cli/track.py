@@ -15,12 +15,12 @@ from seem.cli.dataset_options import VideoDatasetOptions
 from seem.cli.errors import print_error, single_line, write_line
 from seem.cli.image_files import check_writable
 from seem.cli.options import FLAG, ModelOptions, OutputOptions, PromptOptions, takes_option_groups
-from seem.cli.prompts import check_marks, objects_from_options
+from seem.cli.prompts import check_marks, check_objects_supported, objects_from_options
 from seem.cli.report import describe_loaded_model, with_progress_bar
 from seem.cli.track_files import TrackFiles, target_paths
 from seem.errors import SeemError
 from seem.images import read_image
-from seem.loading import load
+from seem.loading import find_config, load
 from seem.prompts import Prompt
 from seem.results.datasets import VideoExport
 from seem.results.export import to_prompt_records
@@ -99,6 +99,9 @@ def track_command(
         stem = path.absolute().name
     check_no_results(output.out, stem, output.overwrite)
     network.check_size()
+    known = find_config(network.model)
+    if known is not None:
+        check_objects_supported(objects, known.name, known.config)
     check_prompted_frame(clip, frame, objects)
     export = datasets.open(output.out, stem, output.overwrite)
     started = time.perf_counter()

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seem.models.decoder.policy import RowKind
+from seem.models.decoder.policy import Policy, RowKind
 from seem.models.kind import ModelKind
 from seem.models.segmenter import Segmenter
 from seem.prompts import Audio, Mask, Point, Polygon, Prompt, Reference, Text, VisualPrompt
@@ -147,9 +147,8 @@ def replaces_previous_mask(prompt: Prompt, kind: ModelKind) -> bool:
     return is_outline(prompt, kind) or _is_mask_logits(prompt)
 
 
-def check_supported(prompts: ObjectPrompts, name: str, network: Segmenter) -> None:
-    """Raise `ValueError`, with what the model takes, for prompts that it was not made for."""
-    policy = network.decoder.policy
+def check_supported(prompts: ObjectPrompts, name: str, policy: Policy) -> None:
+    """Raise `ValueError`, with what a model of a policy takes, for prompts that it was not made for."""
     supported = ["Text", "Audio"]
     if policy.visual:
         supported.insert(0, VISUAL_PROMPT_NAMES)
@@ -171,9 +170,9 @@ def check_supported(prompts: ObjectPrompts, name: str, network: Segmenter) -> No
         )
 
 
-def check_writes_captions(name: str, network: Segmenter) -> None:
-    """Raise `ValueError` for a model that was not trained to write captions."""
-    if network.decoder.captions is None:
+def check_writes_captions(name: str, policy: Policy) -> None:
+    """Raise `ValueError` for a model of a policy that was not trained to write captions."""
+    if policy.group(RowKind.CAPTION) is None:
         raise ValueError(
             f"{name} writes no captions; load an X-Decoder, for example xdecoder-focal-t."
         )

@@ -92,7 +92,7 @@ class PromptDecoder:
     def check(self, objects: Sequence[ObjectPrompts]) -> None:
         """Raise `ValueError` for prompts that the model was not made for, and for marks outside the image."""
         for prompts in objects:
-            check_supported(prompts, self.runtime.name, self.runtime.network)
+            check_supported(prompts, self.runtime.name, self.runtime.network.decoder.policy)
             for mark in prompts.visual:
                 mark.check_inside(self.image.hw)
 
