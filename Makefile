@@ -58,15 +58,16 @@ test-slow: $(READY)
 test-web: $(READY_WEB)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 0 -m web tests/web
 
-# A browser, what drives it, and where there is npm axe-core (accessibility) and TypeScript (types in comments).
+# A browser, what drives it, and where there is npm axe-core (accessibility), TypeScript (types in comments) and ONNX
+# Runtime for browsers (the page without a server).
 $(READY_WEB): $(READY)
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { \
 		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "Installing chromium" && \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } || { \
 		echo "make test-web needs Chromium; install it (Debian: apt-get install chromium)"; exit 1; }
 	@$(PIP) "playwright>=1.49"
-	@if command -v npm >/dev/null; then npm install --silent --no-save --prefix .venv/node axe-core typescript@5; \
-		else echo "npm is missing: the tests of accessibility and types will be skipped"; fi
+	@if command -v npm >/dev/null; then npm install --silent --no-save --prefix .venv/node axe-core typescript@5 onnxruntime-web@1.30.0; \
+		else echo "npm is missing: the tests of accessibility, types and the page without a server will be skipped"; fi
 	@touch $@
 
 check: $(READY)

@@ -21,8 +21,9 @@ ANSWER_MILLISECONDS = 60_000
 
 TO_SCREEN = """
 async ([width, height, x, y]) => {
-  const { fitViewport, toCanvas } = await import("/canvas/viewport.js");
-  const { photoInsets } = await import("/canvas/insets.js");
+  const module = (name) => import(new URL(name, document.baseURI).href);
+  const { fitViewport, toCanvas } = await module("canvas/viewport.js");
+  const { photoInsets } = await module("canvas/insets.js");
   const canvas = document.getElementById("photo-canvas");
   const size = { width: canvas.clientWidth, height: canvas.clientHeight };
   const [left, top] = toCanvas(fitViewport({ width, height }, size, photoInsets()), x, y);

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image, ImageDraw
 from pycocotools import mask as coco_mask
 
-from seem.annotation_formats.outlines import join_outlines, trace_outlines
+from seem.annotation_formats.outlines import join_outlines, trace_outlines, trace_polygons
 from seem.mask_codec import PackedMask
 
 # pycocotools 2.0.11 hands its arrays over by a protocol that NumPy 2 is about to leave behind.
@@ -69,6 +69,44 @@ def test_joined_parts_cover_the_same_pixel_centres(mask):
         joined = join_outlines(outlines)
         assert len(joined) >= sum(len(outline.corners) for outline in outlines)
         assert (fill_by_centres([joined], mask.shape) == mask).all()
+
+
+def polygons_of(mask):
+    return trace_polygons(PackedMask.pack(mask, mask.shape))
+
+
+def signed_area(ring):
+    x, y = ring.T
+    return (x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2
+
+
+@UNTIMED
+@given(MASKS)
+def test_polygons_cover_the_pixels_and_never_touch_themselves(mask):
+    covered = np.zeros(mask.shape, bool)
+    area = 0
+    for polygon in polygons_of(mask):
+        rings = [polygon.exterior, *polygon.holes]
+        areas = [signed_area(ring) for ring in rings]
+        assert [area > 0 for area in areas] == [True] + [False] * len(polygon.holes)
+        area += sum(areas)
+        for ring in rings:
+            assert len(set(map(tuple, ring.tolist()))) == len(ring)
+            covered ^= fill_by_centres([ring], mask.shape)
+    assert area == mask.sum()
+    assert (covered == mask).all()
+
+
+@pytest.mark.parametrize(
+    ("rows", "holes"),
+    [
+        (["####", "#.##", "##.#", "####"], [2]),  # holes that touch at a corner
+        (["####", "#..#", "##.#", "#.##"], [1]),  # an outside that reaches in at a corner
+        (["#.", ".#"], [0, 0]),
+    ],
+)
+def test_a_ring_that_would_touch_itself_is_cut(rows, holes):
+    assert [len(polygon.holes) for polygon in polygons_of(mask_of(*rows))] == holes
 
 
 @pytest.mark.parametrize(

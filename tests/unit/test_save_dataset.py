@@ -3,9 +3,11 @@
 import base64
 import io
 import json
+import sys
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,7 +27,17 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 CLASSES = Vocabulary.of(["cat", "dog & co", "sky"], stuff=["sky"])
 NAMES = ("cat", "dog & co", "sky", 'a "red" <thing>', None)
 HW = (40, 60)
-ALL_FORMATS = ["coco", "coco-polygons", "coco-panoptic", "yolo", "labelme", "cvat", "label-studio"]
+ALL_FORMATS = [
+    "coco",
+    "coco-polygons",
+    "coco-panoptic",
+    "yolo",
+    "voc",
+    "labelme",
+    "cvat",
+    "label-studio",
+    "geojson",
+]
 
 
 def invented_masks():
@@ -329,6 +341,161 @@ def decode_brush(code):
     return np.array(values).reshape(*HW, 4)[:, :, 3] > 0
 
 
+# --- Pascal VOC -------------------------------------------------------------------------------------------------------
+
+
+def test_voc_has_numbers_of_classes_and_objects_and_boxes_from_1(saved):
+    home = saved / "voc"
+    classes = Image.open(home / "SegmentationClass" / "a.png")
+    objects = Image.open(home / "SegmentationObject" / "a.png")
+    assert classes.mode == objects.mode == "P"
+    assert classes.getpalette()[:9] == [0, 0, 0, 128, 0, 0, 0, 128, 0]
+    for number, mask in enumerate(invented_masks(), start=1):
+        assert ((np.asarray(classes) == number) == mask).all()
+        assert ((np.asarray(objects) == number) == mask).all()
+    box = ElementTree.parse(home / "Annotations" / "trip" / "b.xml").find("object/bndbox")
+    y, x = np.nonzero(invented_masks()[0])
+    assert [int(corner.text) for corner in box] == [
+        x.min() + 1,
+        y.min() + 1,
+        x.max() + 1,
+        y.max() + 1,
+    ]
+    lines = (home / "labelmap.txt").read_text().splitlines()
+    assert lines[1:4] == ["background:0,0,0::", "cat:128,0,0::", "dog & co:0,128,0::"]
+    stems = (home / "ImageSets" / "Segmentation" / "train.txt").read_text().split()
+    assert stems == ["a", "trip/b", "none"]
+
+
+def test_voc_says_what_its_maps_and_its_list_cannot_hold(tmp_path):
+    masks = np.zeros((300, *HW), bool)
+    masks[np.arange(300), np.arange(300) // 60, np.arange(300) % 60] = True
+    result = Results.of(
+        np.zeros((*HW, 3), np.uint8),
+        masks,
+        np.linspace(1, 0.1, 300, dtype=np.float32),
+        vocabulary=Vocabulary.of(["a:b"]),
+        kind="object",
+        provenance=Provenance("panoptic", "nano", image_name="many.png"),
+        labels=Labels(("a:b",) * 300, (0.5,) * 300),
+    )
+    with pytest.warns(UserWarning, match="voc:") as warned:
+        seem.save_dataset(result, tmp_path, "voc")
+    notes = sorted(str(one.message) for one in warned)
+    assert notes[0].startswith("voc: 'a:b' stands as 'a_b'")
+    assert notes[1].startswith("voc: 46 objects were left out")
+    drawn = np.asarray(Image.open(tmp_path / "voc" / "SegmentationObject" / "many.png"))
+    assert sorted(np.unique(drawn)) == list(range(255))
+
+
+def test_voc_refuses_more_classes_than_numbers(tmp_path):
+    names = [f"class {number}" for number in range(255)]
+    result = Results.of(
+        np.zeros((*HW, 3), np.uint8),
+        invented_masks()[:1],
+        [1.0],
+        vocabulary=Vocabulary.of(names),
+        kind="object",
+        provenance=Provenance("panoptic", "nano", image_name="a.png"),
+        labels=Labels(("class 1",), (0.5,)),
+    )
+    with pytest.raises(ValueError, match="254 classes at most, got 255"):
+        seem.save_dataset(result, tmp_path, "voc")
+
+
+# --- GeoJSON ----------------------------------------------------------------------------------------------------------
+
+
+def fill_geometry(geometry):
+    """Fill a GeoJSON geometry of pixels."""
+    rings = geometry["coordinates"]
+    if geometry["type"] == "MultiPolygon":
+        rings = [ring for polygon in rings for ring in polygon]
+    filled = np.zeros(HW, bool)
+    for ring in rings:
+        assert ring[0] == ring[-1]
+        filled ^= fill(ring)
+    return filled
+
+
+def test_geojson_holds_the_same_masks_and_the_colours_of_classes(saved):
+    content = json.loads((saved / "geojson" / "trip" / "b.geojson").read_text())
+    features = content["features"]
+    classes = [feature["properties"]["classification"] for feature in features]
+    masks = [fill_geometry(feature["geometry"]) for feature in features]
+    assert content["type"] == "FeatureCollection"
+    assert same(dict(zip((one["name"] for one in classes), masks, strict=True)))
+    assert [one["color"] for one in classes[:3]] == [list(one.colour) for one in CLASSES]
+    assert [feature["geometry"]["type"] for feature in features] == [
+        "Polygon", "MultiPolygon", "Polygon", "Polygon", "MultiPolygon",
+    ]  # fmt: skip
+    none = json.loads((saved / "geojson" / "none.geojson").read_text())
+    assert none == {"type": "FeatureCollection", "features": []}
+
+
+def test_geojson_in_map_units_keeps_the_winding():
+    north_up = (0.5, 0, 1000, 0, -0.5, 2000)  # half a metre a pixel
+    (feature, *_) = found("a.png").to_geojson((*north_up, 0, 0, 1))["features"]
+    exterior, hole = [np.array(ring) for ring in feature["geometry"]["coordinates"]]
+    assert (exterior.min(axis=0) == [1000 + 2.5, 2000 - 12]).all()
+    assert signed_area(exterior) > 0 > signed_area(hole)
+    assert signed_area(exterior) + signed_area(hole) == invented_masks()[0].sum() / 4
+
+
+def signed_area(ring):
+    x, y = ring[:-1].T
+    return (x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2
+
+
+def test_an_empty_mask_has_no_geometry():
+    (feature,) = found("a.png", [np.zeros(HW, bool)]).to_geojson()["features"]
+    assert feature["geometry"] is None
+
+
+@pytest.mark.parametrize(
+    ("transform", "message"),
+    [
+        ((1, 0, 0), "six finite values"),
+        ((1, 0, 0, 0, 1, float("nan")), "six finite values"),
+        ((1, 0, 0, 0, 1, 0, 2), "six values"),
+        ((1, 1, 0, 1, 1, 0), "maps every image to a line"),
+    ],
+)
+def test_a_transform_that_is_none_is_refused(transform, message):
+    with pytest.raises(ValueError, match=message):
+        found("a.png").to_geojson(transform)
+
+
+# --- Lines and tables -------------------------------------------------------------------------------------------------
+
+
+def test_yolo_lines_are_those_of_the_data_set(saved):
+    names = [name or "unlabelled" for name in NAMES]
+    lines = (saved / "yolo" / "labels" / "a.txt").read_text().splitlines()
+    assert found("a.png").to_yolo(names) == lines
+
+
+def test_yolo_refuses_a_label_that_no_class_has():
+    with pytest.raises(ValueError, match=r"Object 4 is called 'a \"red\" <thing>'.*the 3 names"):
+        found("a.png").to_yolo()
+
+
+def test_a_table_has_a_row_for_each_object(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", SimpleNamespace(DataFrame=dict))
+    table = found("a.png").to_dataframe()
+    assert table["image"] == ["a.png"] * 5
+    assert table["label"] == list(NAMES)
+    assert table["area"].tolist() == [int(mask.sum()) for mask in invented_masks()]
+    assert {len(column) for column in table.values()} == {5}
+    assert coco_mask.area(table["segmentation"][0]) == table["area"][0]
+
+
+def test_without_pandas_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(seem.SeemError, match=r'pandas is not installed .*"seem\[pandas\]"'):
+        found("a.png").to_dataframe()
+
+
 # --- All formats ------------------------------------------------------------------------------------------------------
 
 
@@ -339,6 +506,7 @@ def decode_brush(code):
         "coco:coco-polygons",
         "coco:coco-panoptic",
         "yolo:yolo",
+        "voc:voc",
         "labelme:labelme",
         "cvat:cvat",
         "labelstudio:label-studio",
@@ -378,6 +546,7 @@ def masks_of(objects):
         "coco:coco-polygons",
         "coco:coco-panoptic",
         "yolo:yolo",
+        "voc:voc",
         "labelme:labelme",
         "cvat:cvat",
         "labelstudio:label-studio",

@@ -98,6 +98,7 @@ def test_an_object_without_a_label_is_exported(client):
         ("labelme", {"a.json"}),
         ("cvat", {"annotations.xml"}),
         ("label-studio", {"tasks.json", "label_config.xml"}),
+        ("geojson", {"a.geojson"}),
     ],
 )
 def test_other_formats_come_as_an_archive(client, format, expected):

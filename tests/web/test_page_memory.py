@@ -24,6 +24,27 @@ def test_reload_restores_objects_and_undo(driver: PageDriver):
     driver.wait_for_objects(1)
 
 
+def test_two_tabs_with_one_photo_lose_nothing(desktop: PageDriver):
+    desktop.open_example(*COFFEE)
+    desktop.press(290, 190)
+    desktop.wait_for_objects(1)
+    desktop.page.wait_for_timeout(2000)
+    other = PageDriver(desktop.page.context.new_page(), desktop.server, is_phone=False)
+    other.photo_size = desktop.photo_size
+    other.page.goto(desktop.page.url)
+    other.wait_for_objects(1)
+    other.wait_until_announced("The photo is ready")
+    other.press(560, 60)
+    other.wait_for_objects(2)
+    desktop.wait_for_objects(2)
+    desktop.page.locator(".object-name").first.click()
+    desktop.page.keyboard.press("Delete")
+    other.wait_for_objects(1)
+    desktop.wait_for_objects(1)
+    assert desktop.names() == other.names()
+    assert other.problems == []
+
+
 def test_photos_of_before_are_offered_and_can_be_forgotten(desktop: PageDriver):
     desktop.open_example(*COFFEE)
     desktop.press(290, 190)
@@ -95,10 +116,10 @@ async () => {
     id: i + 1, label: `square ${i + 1}`, score: 0.5, color: i, visible: true, prompts: [], erased: [], source: "edited",
     mask: encodeMask({ x: (i % 20) * 30, y: Math.floor(i / 20) * 40, width: 20, height: 20, data }, [400, 600]),
   }));
-  await new Works().put({
+  await new Works().update("many", () => ({
     id: "many", name: "many.jpg", width: 600, height: 400, file, thumbnail: file, imageId: null, video: null,
     history: startHistory({ objects, nextId: 201 }), references: {}, classes: [], changed: Date.now(),
-  });
+  }));
 }
 """
 

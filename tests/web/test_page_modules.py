@@ -33,6 +33,20 @@ async () => {
 }
 """
 
+MERGE = """
+async ([mine, theirs, base]) => {
+  const { mergeDocuments } = await import("/state/merge.js");
+  const document = (labels) => ({
+    objects: Object.entries(labels).map(([id, label]) => ({ id: Number(id), label })),
+    nextId: Math.max(0, ...Object.keys(labels).map(Number)) + 1,
+  });
+  const own = document(mine);
+  const merged = mergeDocuments(own, document(theirs), document(base));
+  const labels = Object.fromEntries(merged.objects.map(({ id, label }) => [id, label]));
+  return [labels, merged.nextId, merged === own];
+}
+"""
+
 
 def masks() -> list[np.ndarray]:
     generator = np.random.default_rng(0)
@@ -71,6 +85,40 @@ def test_outlines_go_round_holes_the_other_way(desktop: PageDriver):
     assert outer == 64 - 0.5  # four corners are cut
     assert hole == -(9 - 0.5)
     assert dot == 0.5
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "merged"),
+    [
+        ({1: "cat", 2: "dog"}, {1: "cat", 2: "dog"}, {1: "cat", 2: "dog"}),
+        ({1: "cat", 2: "dog"}, {1: "cat"}, {1: "cat"}),
+        ({1: "cat"}, {1: "cat", 2: "dog"}, {1: "cat"}),
+        ({1: "kitten", 2: "dog"}, {1: "cat", 2: "puppy"}, {1: "kitten", 2: "puppy"}),
+        ({1: "kitten", 2: "dog"}, {1: "lion", 2: "dog"}, {1: "kitten", 2: "dog", 3: "lion"}),
+        ({2: "dog"}, {1: "lion", 2: "dog"}, {1: "lion", 2: "dog"}),
+        (
+            {1: "cat", 2: "dog", 3: "cup"},
+            {1: "cat", 2: "dog", 3: "bowl"},
+            {1: "cat", 2: "dog", 3: "cup", 4: "bowl"},
+        ),
+    ],
+    ids=[
+        "same",
+        "deleted there",
+        "deleted here",
+        "others",
+        "both",
+        "deleted here, changed there",
+        "both new",
+    ],
+)
+def test_what_two_tabs_did_is_merged(desktop: PageDriver, mine, theirs, merged):
+    desktop.visit()
+    base = {1: "cat", 2: "dog"}
+    labels, next_id, is_mine = desktop.page.evaluate(MERGE, [mine, theirs, base])
+    assert labels == {str(key): label for key, label in merged.items()}
+    assert next_id > max(merged)
+    assert is_mine == (merged == mine)
 
 
 def test_undo_and_redo_are_pure(desktop: PageDriver):

@@ -16,7 +16,7 @@ OPTIONS = (
 
 @pytest.mark.skipif(not COMPILER.exists(), reason="make test-web brings TypeScript where npm is")
 def test_types_hold():
-    command = [str(COMPILER), *OPTIONS.split(), "main.js"]
+    command = [str(COMPILER), *OPTIONS.split(), "main.js", "service_worker.js"]
     checked = subprocess.run(command, cwd=PAGE, capture_output=True, text=True, check=False)
     assert checked.stdout == ""
     assert checked.returncode == 0

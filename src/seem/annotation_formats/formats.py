@@ -10,6 +10,7 @@ from typing import TypeVar
 from seem.annotation_formats.coco_instances import CocoWriter
 from seem.annotation_formats.coco_panoptic import CocoPanopticWriter
 from seem.annotation_formats.cvat import CvatWriter
+from seem.annotation_formats.geojson import GeoJsonWriter
 from seem.annotation_formats.label_studio import LabelStudioWriter
 from seem.annotation_formats.labelme import LabelmeWriter
 from seem.annotation_formats.video import (
@@ -19,6 +20,7 @@ from seem.annotation_formats.video import (
     VideoSettings,
     YoutubeVisWriter,
 )
+from seem.annotation_formats.voc import VocWriter
 from seem.annotation_formats.writer import DatasetWriter, WriterSettings
 from seem.annotation_formats.yolo import YoloWriter
 
@@ -38,9 +40,11 @@ IMAGE_FORMATS: tuple[AnnotationFormat, ...] = (
     AnnotationFormat("coco-polygons", "polygons", partial(CocoWriter, as_polygons=True), takes_ids=True),
     AnnotationFormat("coco-panoptic", "panoptic maps and segments_info", CocoPanopticWriter, takes_ids=True),
     AnnotationFormat("yolo", "Ultralytics, with copies of the photos", YoloWriter),
+    AnnotationFormat("voc", "Pascal VOC, with copies of the photos", VocWriter),
     AnnotationFormat("labelme", "labelme 5 and later", LabelmeWriter),
     AnnotationFormat("cvat", "CVAT for images 1.1", CvatWriter),
     AnnotationFormat("label-studio", "tasks with predictions", LabelStudioWriter),
+    AnnotationFormat("geojson", "polygons with holes in pixels, as QuPath reads them", GeoJsonWriter),
 )  # fmt: skip
 """Formats for images."""
 

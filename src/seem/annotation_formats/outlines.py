@@ -5,6 +5,7 @@ what stands on them (Ultralytics, supervision, labelme) cut corners off to whole
 outline along the edges of the pixels, moved a quarter of a pixel into the mask, gives the same pixels by both.
 
 A polygon has no holes, so each hole is reached by a bridge of zero width, along a row of the mask's own pixels.
+Where a format has holes, `trace_polygons` follows the edges of the pixels themselves.
 """
 
 from __future__ import annotations
@@ -46,25 +47,82 @@ def trace_outlines(mask: PackedMask) -> list[Outline]:
     if mask.area == 0:
         return []
     pixels = mask.crop()
-    paths = _Paths(_Corners.of(pixels))
+    paths = _Paths(_Corners.of(pixels), INSET)
     num_holes: dict[int, int] = {}
-    parts: list[int] = []  # the ring around the part that each ring belongs to
-    for ring, start in enumerate(paths.starts):
-        if paths.corners.is_convex[start]:
-            parts.append(ring)
-            num_holes[ring] = 0
+    for ring, part in enumerate(paths.parts(pixels)):
+        if ring == part:
+            num_holes[part] = 0
             continue
-        edge = paths.edge_left_of(start, pixels)
-        part = parts[paths.ring_of[edge]]
-        parts.append(part)
         num_holes[part] += 1
-        paths.bridge(edge, start)
+        start = paths.starts[ring]
+        paths.bridge(paths.edge_left_of(start, pixels), start)
     offset = np.array(mask.box[:2], dtype=np.float64)
     outlines = []
     for ring, count in num_holes.items():
-        corners = paths.follow(paths.starts[ring])
+        corners = np.array(paths.follow(paths.starts[ring]))
         outlines.append(Outline(corners + offset, count))
     return outlines
+
+
+@dataclass(frozen=True, slots=True)
+class PixelPolygon:
+    """One connected part of a mask (pixels joined by their sides), along the edges of its pixels, as x, y.
+
+    Rings are (N, 2), their first corner is not repeated, and none touches itself; the signed area of `exterior` is
+    positive, that of `holes` negative.
+    """
+
+    exterior: NDArray[np.float64]
+    holes: tuple[NDArray[np.float64], ...]
+
+
+def trace_polygons(mask: PackedMask) -> list[PixelPolygon]:
+    """Trace the parts of a mask as polygons with holes, from top to bottom; an empty mask has none.
+
+    Pixel (i, j) covers x from i to i + 1 and y from j to j + 1, so the area of the polygons is that of the mask. They
+    are valid in the sense of OGC's simple features: what would touch itself at a corner is cut there.
+    """
+    if mask.area == 0:
+        return []
+    pixels = mask.crop()
+    paths = _Paths(_Corners.of(pixels), 0.0)
+    offset = np.array(mask.box[:2], dtype=np.float64)
+    exteriors: dict[int, NDArray[np.float64]] = {}
+    holes: dict[int, list[NDArray[np.float64]]] = {}
+    for ring, part in enumerate(paths.parts(pixels)):
+        for loop in _simple_loops(paths.follow(paths.starts[ring])):
+            corners = np.array(loop) + offset
+            is_clockwise = _signed_area(corners) > 0  # as seen, y down
+            if ring == part and is_clockwise:
+                exteriors[part] = corners
+            else:
+                holes.setdefault(part, []).append(corners[::-1] if is_clockwise else corners)
+    return [
+        PixelPolygon(exterior, tuple(holes.get(part, ()))) for part, exterior in exteriors.items()
+    ]
+
+
+def _simple_loops(points: Sequence[tuple[float, float]]) -> list[list[tuple[float, float]]]:
+    """Cut a closed path at the points that it passes twice."""
+    loops = []
+    path: list[tuple[float, float]] = []
+    index_of: dict[tuple[float, float], int] = {}
+    for point in points:
+        if point in index_of:
+            first = index_of[point]
+            loops.append(path[first:])
+            for passed in path[first:]:
+                del index_of[passed]
+            del path[first:]
+        index_of[point] = len(path)
+        path.append(point)
+    return [*loops, path]
+
+
+def _signed_area(corners: NDArray[np.float64]) -> float:
+    """Return the area of a polygon, positive where the way from the x axis to the y axis is followed."""
+    x, y = corners.T
+    return float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2
 
 
 def join_outlines(outlines: Sequence[Outline]) -> NDArray[np.float64]:
@@ -120,9 +178,9 @@ class _Corners:
         y, x, side_x, side_y, convex = table[order].T
         return cls(x, y, side_x, side_y, convex.astype(np.bool_))
 
-    def inset(self) -> list[tuple[float, float]]:
-        """Return the corners as (x, y), moved into the mask."""
-        shift = np.where(self.is_convex, INSET, -INSET)
+    def points(self, inset: float) -> list[tuple[float, float]]:
+        """Return the corners as (x, y), moved into the mask by so many pixels."""
+        shift = np.where(self.is_convex, inset, -inset)
         x, y = self.x + shift * self.side_x, self.y + shift * self.side_y
         return list(zip(x.tolist(), y.tolist(), strict=True))
 
@@ -165,9 +223,9 @@ class _Paths:
     `next` is the corner after each corner; `bridge` joins the ring of a hole to another ring.
     """
 
-    def __init__(self, corners: _Corners) -> None:
+    def __init__(self, corners: _Corners, inset: float) -> None:
         self.corners = corners
-        self.points: list[tuple[float, float]] = corners.inset()
+        self.points: list[tuple[float, float]] = corners.points(inset)
         self.next = [0] * len(self.points)
         self.ring_of = [-1] * len(self.points)
         self.starts: list[int] = []
@@ -178,14 +236,25 @@ class _Paths:
         self._last_bridge: dict[int, int] = {}  # where the last bridge of an edge comes back
         self._link_rings(_partners(np.arange(len(order))).tolist())
 
-    def follow(self, start: int) -> NDArray[np.float64]:
-        """Return the corners (N, 2) from a first one on until it comes again."""
+    def parts(self, mask: NDArray[np.bool_]) -> list[int]:
+        """Return for every ring the ring around the part that it belongs to: itself unless it bounds a hole."""
+        parts: list[int] = []
+        for ring, start in enumerate(self.starts):
+            if self.corners.is_convex[start]:
+                parts.append(ring)
+            else:
+                edge = self.edge_left_of(start, mask)
+                parts.append(parts[self.ring_of[edge]])
+        return parts
+
+    def follow(self, start: int) -> list[tuple[float, float]]:
+        """Return the corners from a first one on until it comes again."""
         points = [self.points[start]]
         number = self.next[start]
         while number != start:
             points.append(self.points[number])
             number = self.next[number]
-        return np.array(points)
+        return points
 
     def edge_left_of(self, start: int, mask: NDArray[np.bool_]) -> int:
         """Return the upper corner of the edge that is met first to the left of a hole, along its uppermost row."""

@@ -12,11 +12,12 @@ converters of Ultralytics join them. Holes stay holes under every way of filling
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from seem.annotation_formats.annotated_image import AnnotatedImage, AnnotatedObject
 from seem.annotation_formats.classes import ClassTable
-from seem.annotation_formats.outlines import join_outlines, trace_outlines
+from seem.annotation_formats.outlines import Outline, join_outlines, trace_outlines
 from seem.annotation_formats.writer import WriterSettings
 
 DECIMALS = 7  # a hundredth of a pixel at 100,000 pixels a side
@@ -64,7 +65,12 @@ class YoloWriter:
     def _line(self, one: AnnotatedObject, hw: tuple[int, int]) -> str:
         outlines = trace_outlines(one.mask)
         self._num_joined += len(outlines) > 1
-        height, width = hw
-        fractions = join_outlines(outlines) / (width, height)
-        numbers = [f"{number:.{DECIMALS}f}" for number in fractions.ravel().tolist()]
-        return " ".join([str(self._classes.index(one.class_name)), *numbers])
+        return to_yolo_line(outlines, hw, self._classes.index(one.class_name))
+
+
+def to_yolo_line(outlines: Sequence[Outline], hw: tuple[int, int], class_index: int) -> str:
+    """Return the line of an object: its class, then the corners of one polygon as fractions of the image."""
+    height, width = hw
+    fractions = join_outlines(outlines) / (width, height)
+    numbers = [f"{number:.{DECIMALS}f}" for number in fractions.ravel().tolist()]
+    return " ".join([str(class_index), *numbers])

@@ -27,6 +27,7 @@ VERBS = (
     "track",
     "retrieve",
     "serve",
+    "page",
     "models",
     "convert",
     "export",

@@ -27,7 +27,7 @@ Values: TypeAlias = list[str] | None
 
 PATH_OPTIONS = (
     "--out", "--data", "--model", "--mask", "--audio", "--boxes", "--reference", "--reference-mask", "--ids-from",
-    "--finer-masks", "--subset", "--plots", "--into",
+    "--finer-masks", "--subset", "--plots", "--into", "--runtime",
 )  # fmt: skip
 """Options whose value names a file or a folder."""
 

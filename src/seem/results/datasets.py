@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from seem.annotation_formats.annotated_image import AnnotatedImage, AnnotatedObject
+from seem.annotation_formats.annotated_image import AnnotatedImage
 from seem.annotation_formats.coco_ids import CocoIds, CountedIds, GivenIds
 from seem.annotation_formats.formats import (
     IMAGE_FORMATS,
@@ -20,9 +20,9 @@ from seem.annotation_formats.formats import (
 )
 from seem.annotation_formats.video import VideoDatasetWriter, VideoSettings
 from seem.annotation_formats.writer import DatasetWriter, WriterSettings
-from seem.coco_format import UNLABELLED
 from seem.part_files import is_part
 from seem.results.columns import rgb_pixels
+from seem.results.export import to_annotated_objects
 from seem.results.results import Results
 from seem.writing import checked_stem
 
@@ -44,11 +44,12 @@ def save_dataset(
     Args:
         results: one result an image; an iterator is read one at a time.
         folder: where the sub-folders go.
-        formats: "coco", "coco-polygons", "coco-panoptic", "yolo", "labelme", "cvat", "label-studio", one or several.
+        formats: "coco", "coco-polygons", "coco-panoptic", "yolo", "voc", "labelme", "cvat", "label-studio",
+            "geojson", one or several.
         photos: the folder that the images' names count from; without it, copies are PNG files of the images as shown.
         ids_from: a COCO file whose image and category ids the COCO formats take over, matched by names; what it does
             not list is left out, with a warning.
-        copy_photos: put copies of the images into the data sets ("yolo" has them in any case).
+        copy_photos: put copies of the images into the data sets ("yolo" and "voc" have them in any case).
         overwrite: replace files that are there.
 
     Masks lie in the image as shown (EXIF rotation applied). Raises `ValueError` for a format or ids that cannot be,
@@ -259,15 +260,11 @@ def annotate_image(
     results: Results, *, file: Path | None, file_name: str, stem: str
 ) -> AnnotatedImage:
     """Return what writers of annotation files are handed; labels are computed."""
-    rows = zip(results.ids.tolist(), results.packed, results.labels, results.scores, strict=True)
     return AnnotatedImage(
         file_name=file_name,
         stem=stem,
         hw=results.image_hw,
-        objects=[
-            AnnotatedObject(number, mask, label or UNLABELLED, float(score))
-            for number, mask, label, score in rows
-        ],
+        objects=to_annotated_objects(results),
         classes=[category for category in results.categories if category["id"]],
         draw=lambda: Image.fromarray(rgb_pixels(results.image)),
         file=file,

@@ -1,4 +1,4 @@
-"""A result in the records of other programs: COCO annotations, segment-anything's records, detections."""
+"""A result in the records of other programs: COCO, segment-anything's records, GeoJSON, YOLO, columns of a table."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from seem.annotation_formats.annotated_image import AnnotatedObject
+from seem.annotation_formats.classes import ClassTable
+from seem.annotation_formats.geojson import PIXELS, checked_transform, to_feature_collection
+from seem.annotation_formats.outlines import trace_outlines
+from seem.annotation_formats.yolo import to_yolo_line
 from seem.coco_format import (
+    UNLABELLED,
     CocoAnnotation,
     CocoImage,
     CocoRecord,
@@ -142,3 +148,56 @@ def to_class_ids(category_ids: NDArray[np.int64], vocabulary: Vocabulary) -> NDA
     for category in vocabulary:
         class_ids[category.id] = coco_index.get(category, category.id - 1)
     return np.array([class_ids.get(number, -1) for number in category_ids.tolist()], dtype=np.int64)
+
+
+def to_annotated_objects(results: Results) -> list[AnnotatedObject]:
+    """Return the objects as writers of annotation files take them; labels are computed."""
+    rows = zip(results.ids.tolist(), results.packed, results.labels, results.scores, strict=True)
+    return [
+        AnnotatedObject(number, mask, label or UNLABELLED, float(score))
+        for number, mask, label, score in rows
+    ]
+
+
+def to_geojson_record(results: Results, transform: Sequence[float] | None) -> dict[str, Any]:
+    """Return the objects as a GeoJSON FeatureCollection."""
+    classes = ClassTable()
+    classes.add_all(category for category in results.categories if category["id"])
+    checked = PIXELS if transform is None else checked_transform(transform)
+    return to_feature_collection(to_annotated_objects(results), classes, checked)
+
+
+def to_yolo_lines(results: Results, names: Sequence[str] | None) -> list[str]:
+    """Return the lines of a YOLO label file; `names` are the classes in the order of their indices."""
+    if names is None:
+        names = [category["name"] for category in results.categories if category["id"]]
+    index_of = {name: index for index, name in enumerate(names)}
+    lines = []
+    for one in to_annotated_objects(results):
+        if one.class_name not in index_of:
+            raise ValueError(
+                f"Object {one.id} is called {one.class_name!r}, which is not among the {len(names)} names of classes; "
+                "pass names=[...] with it, or leave the object out with filter()."
+            )
+        if one.mask.area:
+            outlines = trace_outlines(one.mask)
+            lines.append(to_yolo_line(outlines, results.image_hw, index_of[one.class_name]))
+    return lines
+
+
+def to_table_columns(results: Results) -> dict[str, Any]:
+    """Return the columns of a table with a row an object; those of time stand in results of a video alone."""
+    columns: dict[str, Any] = {"image": [results.provenance.image_name] * len(results)}
+    if results.frame is not None:
+        columns["frame"] = [results.frame] * len(results)
+        columns["time"] = [results.time] * len(results)
+    columns["id"] = results.ids
+    columns["label"] = list(results.labels)
+    columns["label_score"] = list(results.label_scores)
+    columns["category_id"] = results.category_ids
+    columns["score"] = results.scores
+    for number, name in enumerate(("x0", "y0", "x1", "y1")):
+        columns[name] = results.boxes[:, number]
+    columns["area"] = results.areas
+    columns["segmentation"] = list(results.rle)
+    return columns

@@ -45,7 +45,14 @@ from seem.results.columns import (
     take_column,
     take_values,
 )
-from seem.results.export import to_class_ids, to_coco_record, to_mask_records
+from seem.results.export import (
+    to_class_ids,
+    to_coco_record,
+    to_geojson_record,
+    to_mask_records,
+    to_table_columns,
+    to_yolo_lines,
+)
 from seem.results.labels import Labels, LazyLabels
 from seem.results.provenance import Proposal, Provenance
 from seem.visualize import cut_out, draw_overlay
@@ -420,6 +427,36 @@ class Results:
         if output_mode not in modes:
             raise ValueError(f"output_mode is {output_mode!r}; it is one of {', '.join(modes)}.")
         return to_mask_records(self, output_mode)
+
+    def to_geojson(self, transform: Sequence[float] | None = None) -> dict[str, Any]:
+        """Return the objects as a GeoJSON FeatureCollection (RFC 7946): polygons with holes along the edges of pixels.
+
+        Coordinates are pixels of the image as shown, x to the right and y down: pixel (i, j) covers i to i + 1 and j to
+        j + 1. With `transform` they are those of a map: (a, b, c, d, e, f) as rasterio's `Affine` begins, x = a column
+        + b row + c and y = d column + e row + f. Class names and colours are in `properties.classification`. The
+        geometry of an empty mask is None. Raises `ValueError` for a transform that is none.
+        """
+        return to_geojson_record(self, transform)
+
+    def to_yolo(self, names: Sequence[str] | None = None) -> list[str]:
+        """Return the lines of a YOLO segmentation label file: class index, then corners as fractions of the image.
+
+        `names` are the classes in the order of their indices; None = those of the vocabulary. One line is one polygon:
+        holes are reached by a bridge of zero width, parts are joined by lines. Empty masks have no line. Raises
+        `ValueError` for an object whose label is not among the names. `save_dataset` writes whole data sets.
+        """
+        return to_yolo_lines(self, names)
+
+    def to_dataframe(self) -> Any:
+        """Return the objects as a `pandas.DataFrame`, a row each; needs the extra `pandas`.
+
+        Columns: image (file name), id, label, label_score, category_id, score, x0, y0, x1, y1 (the tight box, in
+        pixels), area, segmentation (compressed run-length code); results of a video have frame and time too. Raises
+        `SeemError` where pandas is not installed.
+        """
+        from seem.adapters.pandas import to_frame
+
+        return to_frame(to_table_columns(self))
 
     def to_supervision(self) -> Any:
         """Return the objects as `supervision.Detections`; needs the extra `supervision`.

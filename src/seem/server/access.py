@@ -9,28 +9,12 @@ from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 
+from seem.server.content_policy import CONTENT_SECURITY_POLICY
 from seem.server.problems import Problem
 from seem.server.settings import ServerSettings
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 API_PATHS = ("/v1", "/metrics")
-
-CONTENT_SECURITY_POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self' 'wasm-unsafe-eval'",
-        "style-src 'self'",
-        "img-src 'self' blob: data:",
-        "media-src 'self' blob:",
-        "font-src 'self'",
-        "connect-src 'self'",
-        "worker-src 'self' blob:",
-        "manifest-src 'self'",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-    )
-)
 
 SECURITY_HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,

@@ -28,7 +28,15 @@ MAX_ANNOTATIONS = 5000  # of one image
 MAX_SIDE = 100_000
 
 ImageFormatName: TypeAlias = Literal[
-    "coco", "coco-polygons", "coco-panoptic", "yolo", "labelme", "cvat", "label-studio"
+    "coco",
+    "coco-polygons",
+    "coco-panoptic",
+    "yolo",
+    "voc",
+    "labelme",
+    "cvat",
+    "label-studio",
+    "geojson",
 ]
 VideoFormatName: TypeAlias = Literal["davis", "youtube-vis", "mots"]
 

@@ -5,8 +5,9 @@
 import { photoInsets } from "./canvas/insets.js";
 import { PhotoCanvas } from "./canvas/photo_canvas.js";
 import { byId } from "./dom.js";
-import { ServerEngine } from "./engine/server_engine.js";
+import { chosenEngine, runsInBrowser } from "./engine/chosen_engine.js";
 import { HoverPreview } from "./hover_preview.js";
+import { mountOffline } from "./offline.js";
 import { mountAskPanel } from "./panels/ask_panel.js";
 import { mountExportPanel } from "./panels/export_panel.js";
 import { mountHome } from "./panels/home.js";
@@ -30,7 +31,7 @@ const SAVE_MILLISECONDS = 300;
 const RIGHT_BUTTON = 2;
 
 const works = new Works();
-const workspace = new Workspace(new ServerEngine(), works, new Notices());
+const workspace = new Workspace(await chosenEngine(), works, new Notices());
 const { store } = workspace;
 const preview = new HoverPreview(workspace);
 let intent = /** @type {Intent} */ ("new"); // of the mark that is being drawn
@@ -116,6 +117,7 @@ function mountSaving() {
   store.subscribe(whenChanged(({ history, classes }) => [history, classes], saveSoon));
   store.subscribe(whenChanged(({ photo }) => [photo?.workId], showAddress));
   addEventListener("visibilitychange", () => workspace.save());
+  works.whenStoredElsewhere((id) => workspace.takeOver(id));
 }
 
 /** The address of the page names the work, so that a reload finds it. */
@@ -161,5 +163,6 @@ store.subscribe(whenChanged(({ photo, video }) => [photo?.workId, video?.file], 
 store.subscribe(({ pending }) => byId("photo-canvas").classList.toggle("is-waiting", pending.length > 0));
 store.subscribe(() => canvas.redraw());
 mountSaving();
+if (runsInBrowser) mountOffline(workspace);
 describeEngine();
 if (workId) workspace.restore(workId);

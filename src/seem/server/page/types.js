@@ -51,6 +51,9 @@
  * @property {{box: number[], area: number, score: number, label: string | null, mask: Rle}[]} objects
  * @property {string[]} notes
  *
+ * @typedef {Pick<import("./engine/server_engine.js").ServerEngine,
+ *   keyof import("./engine/server_engine.js").ServerEngine>} Engine  what answers questions about pictures
+ *
  * @typedef {object} ImageDescription  an encoded image
  * @property {string} id
  * @property {string} name

@@ -39,9 +39,13 @@ export class VideoTracking {
    */
   open(file, name) {
     const workspace = this.#workspace;
+    const { engine } = workspace;
+    if (!engine.takesVideos) {
+      workspace.notices.show("Videos need the server; start it with: seem serve.");
+      return;
+    }
     workspace.close();
     workspace.enqueue(async (signal) => {
-      const { engine } = workspace;
       workspace.setTask("Uploading the video");
       const onProgress = (/** @type {number} */ fraction) =>
         workspace.setTask("Uploading the video", fraction < 1 ? fraction : null);

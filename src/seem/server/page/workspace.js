@@ -1,10 +1,10 @@
 /** What people can do with a photo: every button, key and mark ends in one of these methods. */
 
-/** @import {Answer, Intent, PhotoObject, Position, Prompt, StrokePrompt, ToolName} from "./types.js" */
+/** @import {Answer, Engine, Intent, PhotoObject, Position, Prompt, StrokePrompt, ToolName} from "./types.js" */
 /** @import {AppState} from "./state/app_state.js" */
 /** @import {NewObject} from "./state/document.js" */
-/** @import {ServerEngine} from "./engine/server_engine.js" */
 /** @import {Notices} from "./panels/notices.js" */
+/** @import {Contents, Shared} from "./state/merge.js" */
 /** @import {Work, Works} from "./state/works.js" */
 /** @import {Video} from "./video_tracking.js" */
 
@@ -18,17 +18,22 @@ import {
   EMPTY_DOCUMENT,
   addObjects,
   changeObject,
+  countedObjects,
   findObject,
   mergeObjects,
   nameOf,
   removeObjects,
   showAll,
 } from "./state/document.js";
+import { NOTHING_SHARED, mergeContents } from "./state/merge.js";
 import { amend, record, redo, startHistory, undo } from "./state/history.js";
+import { newId } from "./state/new_id.js";
 import { Store } from "./state/store.js";
 import { takesRemoval } from "./tools/tools.js";
 
 const PHOTO = "photo"; // the key of the photo itself among the encoded images
+
+/** @typedef {Omit<Work, keyof Contents | "changed" | "revision">} OpenWork */
 
 /** @typedef {"panoptic" | "instances" | "everything"} WholeTask */
 
@@ -50,11 +55,13 @@ export class Workspace {
   #cancellation = new AbortController();
   /** @type {Record<string, {file: Blob, name: string}>} */
   #references = {};
-  /** @type {Omit<Work, "history" | "classes" | "video" | "changed" | "references"> | null} */
+  /** @type {OpenWork | null} */
   #work = null;
+  /** @type {Shared} */
+  #shared = NOTHING_SHARED;
 
   /**
-   * @param {ServerEngine} engine
+   * @param {Engine} engine
    * @param {Works} works
    * @param {Notices} notices
    */
@@ -93,7 +100,7 @@ export class Workspace {
     try {
       const picture = (await decodePicture(file)) ?? (await this.#pictureFromEngine());
       if (signal.aborted) return;
-      const id = crypto.randomUUID();
+      const id = newId();
       const { width, height } = picture;
       this.#work = { id, name, width, height, file, thumbnail: await thumbnailOf(picture), imageId };
       this.#show(picture);
@@ -115,9 +122,10 @@ export class Workspace {
     if (!work) return;
     this.close();
     const signal = this.#cancellation.signal;
-    const { history, classes, video, changed: _, references, ...rest } = work;
+    const { history, classes, video, changed: _, references, revision, ...rest } = work;
     this.#work = rest;
     this.#references = references;
+    this.#shared = { document: history.present, revision };
     this.#images.add(PHOTO, work.file, work.name, work.imageId);
     for (const [key, reference] of Object.entries(references)) {
       this.#images.add(key, reference.file, reference.name);
@@ -144,20 +152,55 @@ export class Workspace {
     this.#images.clear();
     this.#references = {};
     this.#work = null;
+    this.#shared = NOTHING_SHARED;
     const { information, tool, brush } = this.state;
     this.store.set({ ...INITIAL_STATE, information, tool: tool === "eraser" ? "click" : tool, brush });
   }
 
-  /** Store what has been done so far. */
+  /** Store what has been done so far, with what other tabs have done. */
   async save() {
     if (!this.#work) return;
-    const { history, classes, video } = this.state;
-    const work = { ...this.#work, history, classes, video, references: this.#references, changed: Date.now() };
+    const left = { work: this.#work, contents: this.#contents, shared: this.#shared };
+    const isOpen = () => this.#work?.id === left.work.id;
     try {
-      await this.#works.put(work);
+      await this.#works.update(left.work.id, (stored) => {
+        const { contents, shared } = isOpen() ? { contents: this.#contents, shared: this.#shared } : left;
+        const merged = mergeContents(contents, stored, shared);
+        const revision = newId();
+        if (isOpen()) this.#adopt(merged, { document: merged.history.present, revision });
+        const work = isOpen() ? this.#work : left.work;
+        return { .../** @type {OpenWork} */ (work), ...merged, changed: Date.now(), revision };
+      });
     } catch {
       this.#notices.show("This browser has no room to store your work. Export it before you leave.");
     }
+  }
+
+  /**
+   * Take over what another tab has done with a photo, if it is open here.
+   * @param {string} id
+   */
+  async takeOver(id) {
+    const stored = this.#work?.id === id ? await this.#works.get(id) : undefined;
+    if (!stored || this.#work?.id !== id) return;
+    const merged = mergeContents(this.#contents, stored, this.#shared);
+    this.#adopt(merged, { document: stored.history.present, revision: stored.revision });
+  }
+
+  /** @returns {Contents} */
+  get #contents() {
+    const { history, classes, video } = this.state;
+    return { history, classes, video, references: this.#references };
+  }
+
+  /**
+   * @param {Contents} contents
+   * @param {Shared} shared
+   */
+  #adopt({ history, references }, shared) {
+    this.#shared = shared;
+    this.#references = references;
+    if (history !== this.state.history) this.store.set({ history });
   }
 
   /** @param {ImageBitmap} picture */
@@ -177,7 +220,7 @@ export class Workspace {
     return {
       signal: this.#cancellation.signal,
       onProgress: (/** @type {number} */ fraction) =>
-        fraction < 1 ? this.setTask("Uploading", fraction) : this.setTask("Looking at the photo"),
+        fraction < 1 ? this.setTask(this.#engine.transferText, fraction) : this.setTask("Looking at the photo"),
     };
   }
 
@@ -337,7 +380,7 @@ export class Workspace {
       }
       this.#record(addObjects(this.#document, added, source));
       this.store.set({ selection: [] });
-      this.#notices.announce(`${added.length} ${added.length === 1 ? "object" : "objects"} found.`);
+      this.#notices.announce(`${countedObjects(added.length)} found.`);
     });
   }
 
@@ -360,7 +403,7 @@ export class Workspace {
       this.#notices.show(`${name} is no picture that this browser can show.`);
       return;
     }
-    const key = crypto.randomUUID();
+    const key = newId();
     this.#references = { ...this.#references, [key]: { file, name } };
     this.#images.add(key, file, name);
     this.store.set({ reference: { key, name, picture, prompts: [] } });

@@ -1,7 +1,7 @@
 /** The pictures that the engine is asked about: encoded when first needed, and again when it has forgotten them. */
 
-/** @import {Prompt, ReferencePrompt} from "../types.js" */
-/** @import {ServerEngine, Waiting} from "./server_engine.js" */
+/** @import {Engine, Prompt, ReferencePrompt} from "../types.js" */
+/** @import {Waiting} from "./server_engine.js" */
 
 import { EngineError } from "./engine_error.js";
 
@@ -12,7 +12,7 @@ export class EncodedImages {
   /** @type {Map<string, Promise<string>>} */
   #ids = new Map();
 
-  /** @param {ServerEngine} engine */
+  /** @param {Engine} engine */
   constructor(engine) {
     this.#engine = engine;
   }

@@ -1,7 +1,7 @@
 /**
  * The engine that asks the server: encodes images, and answers questions about them.
  *
- * Whatever has these methods can take its place, such as a network that runs in the browser.
+ * Whatever has its public members can take its place (`Engine`): `BrowserEngine` does, for pages without a server.
  */
 
 /** @import {Answer, ImageDescription, Prompt} from "../types.js" */
@@ -21,6 +21,9 @@ const UNREACHABLE =
  */
 
 export class ServerEngine {
+  takesVideos = true;
+  transferText = "Uploading";
+  privacyText = "Photos go to this server alone and are forgotten after an hour; your work is stored in this browser.";
   #base = new URL("v1/", document.baseURI);
 
   /**

@@ -7,6 +7,7 @@
 import { byId, closable, download, element } from "../dom.js";
 import { cutOutPicture, fileName, labelMap, maskFiles, overlayPicture } from "../export/files.js";
 import { objectsOf } from "../state/app_state.js";
+import { countedObjects } from "../state/document.js";
 import { EngineError } from "../engine/engine_error.js";
 
 /**
@@ -31,9 +32,11 @@ const FORMATS = {
   "coco-polygons": { name: "COCO polygons", text: "Outlines, JSON", suffix: "coco_polygons.json" },
   "coco-panoptic": { name: "COCO panoptic", text: "A segment for every pixel", suffix: "coco_panoptic.zip" },
   yolo: { name: "YOLO", text: "Outlines and the photo", suffix: "yolo.zip" },
+  voc: { name: "Pascal VOC", text: "Class and object maps, boxes, the photo", suffix: "voc.zip" },
   labelme: { name: "LabelMe", text: "Outlines, JSON", suffix: "labelme.zip" },
   cvat: { name: "CVAT", text: "Masks, XML", suffix: "cvat.zip" },
   "label-studio": { name: "Label Studio", text: "Brush masks, JSON", suffix: "label_studio.zip" },
+  geojson: { name: "GeoJSON", text: "Outlines with holes, in pixels", suffix: "geojson.zip" },
 };
 
 /** @type {Record<string, string>} */
@@ -51,7 +54,7 @@ export function mountExportPanel(workspace) {
     byId("export-count").textContent =
       count === 0
         ? "There is nothing to export yet: click something in the photo first."
-        : `${count} visible ${count === 1 ? "object" : "objects"}.`;
+        : `${countedObjects(count)} to export.`;
     byId("export-choices").replaceChildren(...choicesOf(workspace).map((choice) => choiceButton(choice, workspace, count)));
     dialog.showModal();
   };

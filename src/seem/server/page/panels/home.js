@@ -4,6 +4,7 @@
 /** @import {Workspace} from "../workspace.js" */
 
 import { byId, element, icon } from "../dom.js";
+import { countedObjects } from "../state/document.js";
 import { whenChanged } from "../state/store.js";
 
 const EXAMPLES = [
@@ -31,7 +32,7 @@ export function mountHome(workspace, works, openFile) {
     },
   );
   store.subscribe(byView);
-  store.subscribe(whenChanged(({ information }) => [information], showModel));
+  store.subscribe(whenChanged(({ information }) => [information], (state) => showModel(state, workspace.engine)));
 }
 
 /** @param {(file: File) => void} openFile */
@@ -81,7 +82,7 @@ function exampleItem({ file, name, hint }, workspace) {
       const response = await fetch(`examples/${file}`);
       await workspace.open(await response.blob(), file);
     } catch {
-      workspace.notices.show("The example cannot be loaded: the server does not answer.");
+      workspace.notices.show("The example cannot be loaded: this site does not answer.");
     }
   };
   return element(
@@ -114,8 +115,7 @@ async function showRecent(works, workspace) {
  * @param {Workspace} workspace
  */
 function recentItem(work, works, workspace) {
-  const count = work.history.present.objects.length;
-  const text = `${count} ${count === 1 ? "object" : "objects"}`;
+  const text = countedObjects(work.history.present.objects.length);
   const image = element("img", { src: URL.createObjectURL(work.thumbnail), alt: "" });
   image.addEventListener("load", () => URL.revokeObjectURL(image.src), { once: true });
   const forget = async () => {
@@ -139,11 +139,13 @@ function recentItem(work, works, workspace) {
   );
 }
 
-/** @param {import("../state/app_state.js").AppState} state */
-function showModel({ information }) {
+/**
+ * @param {import("../state/app_state.js").AppState} state
+ * @param {import("../types.js").Engine} engine
+ */
+function showModel({ information }, engine) {
   if (!information) return;
   const { name, parameters } = information.model;
-  const size = (parameters / 1e6).toFixed(parameters < 1e8 ? 1 : 0);
-  byId("model-line").textContent =
-    `Model ${name}, ${size} million parameters. Photos go to this server alone and are forgotten after an hour; your work is stored in this browser.`;
+  const size = parameters ? `, ${(parameters / 1e6).toFixed(parameters < 1e8 ? 1 : 0)} million parameters` : "";
+  byId("model-line").textContent = `Model ${name}${size}. ${engine.privacyText}`;
 }

@@ -6,7 +6,7 @@
 
 import { byId, element, icon, setIcon } from "../dom.js";
 import { objectsOf, selectedObjects } from "../state/app_state.js";
-import { nameOf } from "../state/document.js";
+import { countedObjects, nameOf } from "../state/document.js";
 import { PALETTE, colorAt } from "../state/palette.js";
 import { whenChanged } from "../state/store.js";
 
@@ -40,9 +40,9 @@ export class ObjectList {
     this.#root.replaceChildren(...objects.map((object) => this.#row(object, state)));
     this.#restoreFocus(focused);
     byId("no-objects").hidden = objects.length > 0;
-    const count = objects.length > 0 ? ` · ${objects.length}` : "";
-    byId("objects-title").textContent = `Objects${count}`;
-    byId("sheet-title").textContent = `Describe, segment, objects${count}`;
+    const { length } = objects;
+    byId("objects-title").textContent = length > 0 ? `Objects · ${length}` : "Objects";
+    byId("sheet-title").textContent = `Describe, segment · ${length > 0 ? countedObjects(length) : "objects"}`;
     const selected = selectedObjects(state);
     byId("merge").disabled = selected.length < 2;
     byId("remove").disabled = selected.length === 0;

@@ -82,6 +82,14 @@ export function mergeObjects(document, ids, mask) {
 }
 
 /**
+ * Say how many objects there are.
+ * @param {number} count
+ */
+export function countedObjects(count) {
+  return count === 1 ? "1 object" : `${count} objects`;
+}
+
+/**
  * Return what an object is called.
  * @param {PhotoObject} object
  */

@@ -18,15 +18,26 @@
  * @property {string[]} classes
  * @property {Video | null} video
  * @property {number} changed  milliseconds since 1970
+ * @property {string} [revision]  another one each time it is stored
  */
 
 const DATABASE = "seem";
 const STORE = "works";
+const CHANNEL = "seem works"; // of all tabs with this page
 const MAX_WORKS = 24;
 
 export class Works {
   /** @type {Promise<IDBDatabase> | null} */
   #database = null;
+  #channel = new BroadcastChannel(CHANNEL);
+
+  /**
+   * Call a function when another tab has stored a work.
+   * @param {(id: string) => void} listener
+   */
+  whenStoredElsewhere(listener) {
+    this.#channel.onmessage = ({ data }) => listener(data);
+  }
 
   /**
    * @param {string} id
@@ -47,10 +58,16 @@ export class Works {
 
   /**
    * Store a work; the oldest ones leave.
-   * @param {Work} work
+   * @param {string} id
+   * @param {(stored: Work | undefined) => Work} change  what is stored, to what shall be: no other tab is in between
    */
-  async put(work) {
-    await this.#run("readwrite", (store) => store.put(work));
+  async update(id, change) {
+    await this.#run("readwrite", (store) => {
+      const request = store.get(id);
+      request.onsuccess = () => store.put(change(request.result));
+      return request;
+    });
+    this.#channel.postMessage(id);
     const works = await this.list();
     for (const old of works.slice(MAX_WORKS)) await this.remove(old.id);
   }

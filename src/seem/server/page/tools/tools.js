@@ -1,6 +1,6 @@
 /** The tools that draw prompts. Each one gets positions in the photo and says what it has drawn. */
 
-/** @import {Position, Prompt, ToolName} from "../types.js" */
+/** @import {Position, Prompt, StrokePrompt, ToolName} from "../types.js" */
 /** @import {Draft} from "../canvas/painter.js" */
 
 /**
@@ -141,8 +141,12 @@ class Line {
   }
 }
 
-/** @implements {Tool} */
-class StrokeTool {
+/**
+ * One line from press to release, of the width of the brush.
+ * @implements {Tool}
+ * @abstract
+ */
+class LineTool {
   isDragged = true;
   /** @type {Draft | null} */
   draft = null;
@@ -167,10 +171,8 @@ class StrokeTool {
   /** @param {Position} position */
   up(position) {
     if (!this.draft) return;
-    const prompt = this.draft;
     this.draft = null;
-    const isDot = this.#line.points.length < 2;
-    this.host.finish(isDot ? pointPrompt(position, this.host.isPositive()) : /** @type {Prompt} */ (prompt));
+    this.finish(this.#line.points, this.host.brushWidth(), position);
   }
 
   cancel() {
@@ -180,8 +182,44 @@ class StrokeTool {
   /** @param {Position} position */
   #extend(position) {
     this.#line.add(position, this.host.scale());
-    const width = this.host.brushWidth();
-    this.draft = { kind: "stroke", points: this.#line.points, width, positive: this.host.isPositive() };
+    this.draft = this.draftOf(this.#line.points, this.host.brushWidth());
+  }
+
+  /**
+   * @param {Position[]} _points
+   * @param {number} _width
+   * @returns {Draft}
+   */
+  draftOf(_points, _width) {
+    throw new Error("Every tool that draws lines has a draft.");
+  }
+
+  /**
+   * @param {Position[]} _points
+   * @param {number} _width
+   * @param {Position} _position  where the pen left
+   */
+  finish(_points, _width, _position) {}
+}
+
+class StrokeTool extends LineTool {
+  /**
+   * @param {Position[]} points
+   * @param {number} width
+   * @returns {StrokePrompt}
+   */
+  draftOf(points, width) {
+    return { kind: "stroke", points, width, positive: this.host.isPositive() };
+  }
+
+  /**
+   * @param {Position[]} points
+   * @param {number} width
+   * @param {Position} position
+   */
+  finish(points, width, position) {
+    const isDot = points.length < 2;
+    this.host.finish(isDot ? pointPrompt(position, this.host.isPositive()) : this.draftOf(points, width));
   }
 }
 
@@ -352,42 +390,21 @@ class BoxTool {
   }
 }
 
-/** @implements {Tool} */
-class EraserTool {
-  isDragged = true;
-  /** @type {Draft | null} */
-  draft = null;
-  #line = new Line();
-
-  /** @param {ToolHost} host */
-  constructor(host) {
-    this.host = host;
+class EraserTool extends LineTool {
+  /**
+   * @param {Position[]} points
+   * @param {number} width
+   * @returns {Draft}
+   */
+  draftOf(points, width) {
+    return { kind: "eraser", points, width };
   }
 
-  /** @param {Position} position */
-  down(position) {
-    this.#line = new Line();
-    this.#extend(position);
-  }
-
-  /** @param {Position} position */
-  move(position) {
-    if (this.draft) this.#extend(position);
-  }
-
-  up() {
-    if (!this.draft) return;
-    this.draft = null;
-    this.host.erase(this.#line.points, this.host.brushWidth());
-  }
-
-  cancel() {
-    this.draft = null;
-  }
-
-  /** @param {Position} position */
-  #extend(position) {
-    this.#line.add(position, this.host.scale());
-    this.draft = { kind: "eraser", points: this.#line.points, width: this.host.brushWidth() };
+  /**
+   * @param {Position[]} points
+   * @param {number} width
+   */
+  finish(points, width) {
+    this.host.erase(points, width);
   }
 }
