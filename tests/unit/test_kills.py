@@ -17,24 +17,17 @@ import tempfile
 import time
 import traceback
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-import torch
 
 import tiny_data
 import tiny_training
-from colours import make_pack
+import tiny_verbs
 from seem import startup, zoo
-from seem.checkpoints.mapping import to_official
-from seem.checkpoints.network import MODEL_KEY
-from seem.checkpoints.safe import write_tensors
-from seem.cli import demo, gallery
-from seem.cli import main as program
 from seem.part_files import is_part
-from seem.recipes import nano
-from tiny import picture, tiny_nano, tiny_network
+from tiny import picture
 
 pytestmark = [
     pytest.mark.slow,
@@ -42,10 +35,8 @@ pytestmark = [
 ]
 
 SEED = int(os.environ.get("SEEM_KILL_SEED", "0"))
-V1 = "seem-focal-t-v1"
 NUM_KILLS = 4  # of each verb
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-GRAPH_SECONDS, GRAPH_BYTES = 0.2, 1 << 20
 REPEATED = 0.3  # share of signals that come twice
 LONGEST_PAUSE = 0.03  # seconds between the two
 ENDS_BADLY = 70
@@ -132,7 +123,7 @@ class Workshop:
             os.environ["XDG_CACHE_HOME"] = str(self.root / "cache")
             tempfile.tempdir = str(self.root / "temporary")
             os.chdir(self.work)
-            code = self._main_of(words)
+            code = tiny_verbs.run_verb(words)
             atexit._run_exitfuncs()
         except BaseException:
             traceback.print_exc()
@@ -140,51 +131,6 @@ class Workshop:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
-
-    @staticmethod
-    def _main_of(words):
-        modules = {"demo": demo, "gallery": gallery}
-        if words[0] in modules:
-            return modules[words[0]].main(words[1:])
-        return program.main(words)
-
-
-EXAMPLE = """
-from PIL import Image
-import seem
-seem.load().encode("{photo}", size=64).panoptic().overlay().save("drawn.png")
-"""
-GALLERY = [gallery.GalleryImage("draw", "drawn.png", caption) for caption in ("one", "two")]
-
-
-def add_training_inputs(inputs, patch):
-    """Add what the recipes, the conversion and the demonstrations read, with tiny networks in place of theirs."""
-    pack = make_pack(inputs / "pack", photos=4)
-    document = json.loads((pack.path / "annotations.json").read_text())
-    for row in document["images"][:3]:
-        row["split"] = "train"
-    (pack.path / "annotations.json").write_text(json.dumps(document))
-    patch.setattr(nano, "nano", tiny_nano)
-    for stages in ("STAGES_FROM_RANDOM", "STAGES_FROM_WEIGHTS"):
-        patch.setattr(nano, stages, (nano.Stage(1.0, 64, 2, 32),))
-    patch.setattr(nano, "teach_words", lambda *_: None)
-    network = tiny_network(V1)
-    patch.setitem(zoo.MODEL_CARDS, V1, replace(zoo.MODEL_CARDS[V1], config=lambda: network.config))
-    write_tensors(inputs / "v1.safetensors", network.state_dict(), {MODEL_KEY: V1})
-    torch.save({"model": to_official(network.state_dict())}, inputs / "v1.pt")
-    picture(512, 512).save(inputs / "photo.png")
-    (inputs / "examples").mkdir()
-    (inputs / "examples" / "draw.py").write_text(EXAMPLE.format(photo=inputs / "photo.png"))
-    patch.setattr(gallery.make_gallery, "__defaults__", (GALLERY,))
-    patch.setattr("seem.exporting.export.to_onnx", lambda *_: ConvertedGraph())
-    patch.setattr("seem.exporting.export.store_weights", lambda *_: time.sleep(GRAPH_SECONDS))
-
-
-class ConvertedGraph:
-    """A graph whose conversion, which type checks of the tests would break, is left out."""
-
-    def SerializeToString(self):
-        return bytes(GRAPH_BYTES)
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +156,7 @@ def workshop(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(zoo, "MODEL_CARDS", known)
         patch.setattr("seem.loading.embedded", lambda: nullcontext(file))
-        add_training_inputs(inputs, patch)
+        tiny_verbs.add_inputs(inputs, patch)
         yield Workshop(tmp_path_factory.mktemp("workshop"), inputs)
 
 
