@@ -124,7 +124,8 @@ class SeemSystem:
         photos = [photo(size)] * value
         encode_many = getattr(self.model, "encode_many", None)
         if encode_many is not None:
-            return lambda: list(encode_many(photos))
+            short_side = None if self.has_own_size else size * 3 // 4
+            return lambda: list(encode_many(photos, short_side))
         return lambda: [self.look(size) for _ in range(value)]
 
     def video_frame(self, size: int, _: int) -> Work:

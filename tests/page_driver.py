@@ -43,13 +43,14 @@ def free_port() -> int:
 class ServerProcess:
     """`seem serve` as a person starts it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *arguments: str) -> None:
+        self.arguments = arguments
         self.port = free_port()
         self.address = f"http://127.0.0.1:{self.port}/"
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "seem", "serve", "--port", str(self.port)]
+        command = [sys.executable, "-m", "seem", "serve", *self.arguments, "--port", str(self.port)]
         environment = {**os.environ, "PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen(
             command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

@@ -13,6 +13,8 @@ from starlette.testclient import TestClient
 import seem
 from seem.data.coco_rle import rle_to_mask
 from seem.server.app import create_app
+from seem.server.label_studio.image_source import TaskImageSource
+from seem.server.projects.project import Project
 from seem.server.settings import Limits, ServerSettings
 from tiny import picture, tiny_model
 
@@ -21,11 +23,20 @@ POINT = {"kind": "point", "x": 20, "y": 10}
 
 
 @contextmanager
-def running(model=None, limits: Limits | None = None, **settings: Any) -> Iterator[TestClient]:
+def running(
+    model=None,
+    limits: Limits | None = None,
+    project: Project | None = None,
+    task_images: TaskImageSource | None = None,
+    **settings: Any,
+) -> Iterator[TestClient]:
     """A client of a server that has started; of the small nano by default."""
     settings.setdefault("workers", 2)
     app = create_app(
-        model or tiny_model("nano"), ServerSettings(limits=limits or Limits(), **settings)
+        model or tiny_model("nano"),
+        ServerSettings(limits=limits or Limits(), **settings),
+        project,
+        task_images,
     )
     with TestClient(app, base_url=ORIGIN) as client:
         yield client

@@ -77,13 +77,27 @@ def tiny_network(name: str, seed: int = 0) -> Segmenter:
         return build((CONFIGS | UNLISTED_CONFIGS)[name]())
 
 
-def tiny_relative(policy: str) -> Model:
-    """Make a model of any policy in the shape of the small SEEM v1, and call it "tiny <policy>"."""
+DAVIT = config.DaViTConfig(dims=(8, 8, 16, 16), heads=(2, 2, 2, 2), depths=(1, 1, 1, 1))
+SAM_VIT = config.SamViTConfig(
+    dim=16, depth=2, heads=2, global_blocks=(1,), window=3, grid=8, dims=(8, 8, 16, 16)
+)  # of images of 128 x 128
+DEFORMABLE = config.DeformableConfig(
+    dim=16, mask_dim=16, encoder_layers=1, encoder_ffn=32, num_heads=2, num_points=2, num_norm_groups=4
+)  # fmt: skip
+
+
+def tiny_relative_network(policy: str, **parts: object) -> Segmenter:
+    """Build a network of any policy in the shape of the small SEEM v1; `parts` replace those of its configuration."""
     v1 = tiny_v1()
     decoder = replace(v1.decoder, policy=policy, num_memory=0 if policy == "xdecoder" else 4)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network = build(replace(v1, decoder=decoder))
+        return build(replace(v1, decoder=decoder, **parts))
+
+
+def tiny_relative(policy: str) -> Model:
+    """Make a model of any policy in the shape of the small SEEM v1, and call it "tiny <policy>"."""
+    network = tiny_relative_network(policy)
     loaded = LoadedNetwork(f"tiny {policy}", network, "cd" * 32, BytePairTokenizer.nano)
     return Model(loaded, torch.device("cpu"), "float32")
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import sys
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, cast
+from typing import Any, Literal, TypeGuard, TypeVar, Union, cast
 
 import numpy as np
 
@@ -121,6 +122,12 @@ def is_file_name(path: str | bytes) -> bool:
         return b"\0" not in os.fsencode(path)
     except UnicodeError:
         return False
+
+
+def is_tensor(value: object) -> TypeGuard[Any]:
+    """Tell whether a value is a tensor, without importing PyTorch: where nobody has, nothing is one."""
+    pytorch = sys.modules.get("torch")
+    return pytorch is not None and isinstance(value, pytorch.Tensor)
 
 
 def short_value(value: object) -> str:

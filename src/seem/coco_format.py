@@ -81,6 +81,7 @@ class OptionalSeemFields(TypedDict, total=False):
 
     caption: str
     options: list[str]
+    engine: str
 
 
 class SeemRecord(OptionalSeemFields):

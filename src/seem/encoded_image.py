@@ -531,6 +531,7 @@ class EncodedImage:
             model=self.model.name,
             model_sha256=self.model.sha256,
             precision=self.model.precision,
+            engine=self.model.engine,
             prompts=prompts,
             seconds={"encode": self.encode_seconds, task: seconds},
             rules=rules,

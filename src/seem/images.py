@@ -26,20 +26,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
+from seem.argument_types import is_tensor
 from seem.errors import SeemError, UnusableFileError, short_reason
 from seem.regular_file import check_regular_file
 
-ImageLike: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[np.uint8] | torch.Tensor"
+if TYPE_CHECKING:
+    import torch
+
+    ImageLike: TypeAlias = str | os.PathLike[str] | Image.Image | NDArray[np.uint8] | torch.Tensor
+else:  # nobody who reads a file waits for PyTorch
+    ImageLike = Any
+
 
 DecoderArguments: TypeAlias = "tuple[Any, ...] | str | None"
 
@@ -461,24 +467,21 @@ def image_from_array(array: object, max_pixels: int) -> InputImage:
             f"A photo is a path, a PIL image, an array or a tensor, got {type(array).__name__}; "
             "open it first: PIL.Image.open(file), for bytes PIL.Image.open(io.BytesIO(data))."
         )
-    if isinstance(array, torch.Tensor):
-        _check_array_layout(
-            "tensor",
-            "3 x H x W",
-            tuple(array.shape),
-            str(array.dtype).removeprefix("torch."),
-            channels_at=0,
-        )
-        array = array.permute(1, 2, 0).cpu().numpy()
-    elif not isinstance(array, np.ndarray):
+    if is_tensor(array):
+        dtype = str(array.dtype).removeprefix("torch.")
+        _check_array_layout("tensor", "3 x H x W", tuple(array.shape), dtype, channels_at=0)
+        pixels: NDArray[Any] = array.permute(1, 2, 0).cpu().numpy()
+    elif isinstance(array, np.ndarray):
+        pixels = array
+    else:
         raise ValueError(
             f"A photo is a path, a PIL image, an H x W x 3 array or a 3 x H x W tensor, got {type(array).__name__}."
         )
-    _check_array_layout("array", "H x W x 3", array.shape, str(array.dtype), channels_at=2)
-    height, width = array.shape[:2]
+    _check_array_layout("array", "H x W x 3", pixels.shape, str(pixels.dtype), channels_at=2)
+    height, width = pixels.shape[:2]
     _check_size("The photo", width, height, max_pixels)
     return InputImage(
-        Image.fromarray(np.ascontiguousarray(array))
+        Image.fromarray(np.ascontiguousarray(pixels))
     )  # Pillow copies: the caller's array may change
 
 

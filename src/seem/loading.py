@@ -18,6 +18,13 @@ from seem import zoo
 from seem.argument_types import explained
 from seem.checkpoints.class_embeddings import path_beside, read_class_embeddings
 from seem.checkpoints.download import CLIP_VOCABULARY, fetch
+from seem.checkpoints.hub_repository import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    check_config_file,
+    fetch_repository,
+    repository_named,
+)
 from seem.checkpoints.network import (
     BACKGROUND_KEY,
     CLASSES_KEY,
@@ -33,8 +40,10 @@ from seem.checkpoints.network import (
 from seem.checkpoints.safe import PICKLE_SUFFIXES, read_metadata, read_tensors, sha256_of
 from seem.config import SegmenterConfig
 from seem.errors import SeemError, short_reason
+from seem.inference.image_network import Engine, check_engine
 from seem.model import Model
 from seem.models.build import assign_weights, build_without_weights
+from seem.models.decoder.policy import POLICIES, Policy
 from seem.models.kind import kind_of
 from seem.models.precision import Precision, choose_precision
 from seem.models.text.tokenizer import BytePairTokenizer
@@ -55,20 +64,25 @@ def load(
     name_or_path: str | os.PathLike[str],
     device: str | torch.device | None = None,
     precision: Literal["exact", "auto"] = "auto",
+    engine: Engine = "torch",
 ) -> Model:
     """Load a model.
 
     Args:
         name_or_path: a name of `list_models()` ("nano" ships inside the package, published models are downloaded), or
             a converted `.safetensors` file, or a folder that holds `model.safetensors`, or the folder of a training
-            run (its `best.safetensors`).
+            run (its `best.safetensors`), or a model of the Hugging Face hub: "user/name", "user/name@revision".
         device: "cpu", "cuda", "mps", ...; None = the accelerator if there is one, else the CPU.
         precision: "exact" is float32 everywhere, as for published scores; "auto" measures on this device whether
             bfloat16 is faster and sees the same, and takes it if so. The result says which one ran.
+        engine: "torch", or "openvino" for the image network on a CPU (`pip install "seem[openvino]"`): a quarter to a
+            third faster, within rounding of the same. The network is converted once, which takes some seconds, and
+            cached in `SEEM_CACHE`.
 
     Raises:
-        ValueError: an unknown name (the nearest is suggested), device or precision.
-        SeemError: weights that cannot be fetched, read, or that are of another architecture.
+        ValueError: an unknown name (the nearest is suggested), device, precision or engine.
+        SeemError: weights that cannot be fetched, read, or that are of another architecture; an engine that is not
+            installed, or cannot compute the network.
     """
     if not isinstance(name_or_path, (str, os.PathLike)):
         raise ValueError(
@@ -76,17 +90,21 @@ def load(
         )
     if precision not in ("exact", "auto"):
         raise ValueError(f"precision is {precision!r}; use 'exact' or 'auto'.")
-    target = usable_device(device)
+    check_engine(engine)
+    target = usable_device("cpu" if device is None and engine != "torch" else device)
     loaded = open_network(name_or_path)
     loaded.network.to(target)
     chosen: Precision = (
         "float32" if precision == "exact" else choose_precision(loaded.network, target)
     )
-    return Model(loaded, target, chosen)
+    return Model(loaded, target, chosen, engine)
 
 
 def open_network(name_or_path: str | os.PathLike[str]) -> LoadedNetwork:
     """Find weights by name or path and build their network, on the CPU in float32."""
+    repository = repository_named(name_or_path)
+    if repository is not None:
+        return open_file(file_in(fetch_repository(repository)))
     if names_weights(name_or_path):
         path = Path(name_or_path)
         return open_file(file_in(path) if path.is_dir() else path)
@@ -112,6 +130,11 @@ class KnownModel(NamedTuple):
 
     name: str
     config: SegmenterConfig
+
+    @property
+    def policy(self) -> Policy:
+        """Which rows its decoder has, and what they attend to."""
+        return POLICIES[self.config.decoder.policy]
 
 
 def find_config(name_or_path: str | os.PathLike[str]) -> KnownModel | None:
@@ -148,7 +171,11 @@ def file_in(folder: Path) -> Path:
     """Return the weights that a folder holds; `SeemError` where there are none."""
     for name in IN_FOLDERS:
         if (folder / name).is_file():
+            if name == WEIGHTS_FILE and (folder / CONFIG_FILE).is_file():
+                check_config_file(folder / CONFIG_FILE, str(folder))
             return folder / name
+    if (folder / CONFIG_FILE).is_file():
+        check_config_file(folder / CONFIG_FILE, str(folder))
     raise SeemError(
         f"{folder} holds neither {' nor '.join(IN_FOLDERS)}; name a file of weights, or the folder of a run that has "
         "written some."

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, overload
 
 import torch
 
@@ -13,12 +14,15 @@ from seem.argument_types import explains_arguments
 from seem.checkpoints.encoded_image import move_encoding, read_encoded_image
 from seem.checkpoints.network import FineTuningData, LoadedNetwork
 from seem.deprecation import renamed_attributes, warn_renamed
+from seem.encode_many import Images, OnError, encode_many
 from seem.encoded_image import EncodedImage, check_compares_images, encode
 from seem.errors import SeemError
 from seem.images import MAX_PIXELS, ImageLike
+from seem.inference.image_network import Engine
 from seem.inference.prompt_decoder import PromptDecoder
 from seem.inference.runtime import Runtime
 from seem.models.precision import Precision
+from seem.pretrained import push_model, save_model
 from seem.prompts import Prompt
 from seem.results import Results
 from seem.tracker import Mode, Tracker, prompts_of_objects
@@ -36,13 +40,59 @@ class Model(Runtime):
     and phrases, which are cached by content.
     """
 
-    def __init__(self, loaded: LoadedNetwork, device: torch.device, precision: Precision) -> None:
-        super().__init__(loaded, device, precision)
+    def __init__(
+        self,
+        loaded: LoadedNetwork,
+        device: torch.device,
+        precision: Precision,
+        engine: Engine = "torch",
+    ) -> None:
+        super().__init__(loaded, device, precision, engine)
         self.fine_tuned_on: tuple[FineTuningData, ...] = loaded.fine_tuned_on
 
     def __repr__(self) -> str:
         parameters = sum(p.numel() for p in self.network.parameters())
         return f"<Model {self.name}: {parameters / 1e6:.1f} M parameters, {self.device}, {self.precision}>"
+
+    def save_pretrained(
+        self, save_directory: str | os.PathLike[str], *, overwrite: bool = False
+    ) -> tuple[Path, ...]:
+        """Write the model as a folder that `load` reads and the Hugging Face hub knows; returns the files.
+
+        `model.safetensors` (weights that half precision holds exactly are stored in it), `config.json`,
+        `preprocessor_config.json` and `README.md`, a model card with gaps to fill in; all of them or none.
+
+        Raises `FileExistsError` for a file that is there, without `overwrite`; `OSError` where it cannot be written.
+        """
+        return save_model(self, Path(save_directory), self.fine_tuned_on, overwrite)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool = False,
+        branch: str | None = None,
+        commit_message: str = "Model of Seem",
+    ) -> str:
+        """Commit the files of `save_pretrained` to a repository of the Hugging Face hub, which is made if need be.
+
+        Args:
+            repo_id: "user/name"; `load` then takes it.
+            private: whether a new repository is for its owner alone.
+            branch: None = main; made if need be.
+            commit_message: first line of the commit.
+
+        Returns the address of the commit. Raises `ValueError` for what is no name of a repository, `SeemError` where
+        the hub cannot be reached or refuses.
+        """
+        return push_model(
+            self,
+            self.fine_tuned_on,
+            repo_id,
+            private=private,
+            branch=branch,
+            commit_message=commit_message,
+        )
 
     def encode(
         self, image: ImageLike, size: int | None = None, *, max_pixels: int = MAX_PIXELS
@@ -60,6 +110,60 @@ class Model(Runtime):
             SeemError: the file cannot be read.
         """
         return encode(self, image, size, max_pixels)
+
+    @overload
+    def encode_many(
+        self,
+        images: Images,
+        size: int | None = None,
+        *,
+        workers: int = 1,
+        errors: Literal["skip", "raise"] = "skip",
+        max_pixels: int = MAX_PIXELS,
+    ) -> Iterator[EncodedImage]: ...
+
+    @overload
+    def encode_many(
+        self,
+        images: Images,
+        size: int | None = None,
+        *,
+        workers: int = 1,
+        errors: Literal["return"],
+        max_pixels: int = MAX_PIXELS,
+    ) -> Iterator[EncodedImage | Exception]: ...
+
+    def encode_many(
+        self,
+        images: Images,
+        size: int | None = None,
+        *,
+        workers: int = 1,
+        errors: OnError = "skip",
+        max_pixels: int = MAX_PIXELS,
+    ) -> Iterator[EncodedImage | Exception]:
+        """Encode many images: an iterator of encoded images in the order of the input.
+
+        The next images are read and resized while one is encoded; at most a few are in memory ahead of the one that is
+        taken, so that `images` may be longer than memory holds.
+
+        Args:
+            images: the path of a folder (its images and those of its sub-folders, sorted by name), or an iterable of
+                what `encode` takes.
+            size, max_pixels: as in `encode`.
+            workers: processes that read and encode (CPU only); 1 = this process. They pay where the image network
+                takes longer than the questions, and each has its share of the threads. Each needs some 250 MB besides
+                the weights, which lie in memory once for all of them. Call it under `if __name__ == "__main__":`.
+            errors: "skip" leaves out an image that cannot be encoded, with a warning; "raise" ends there; "return"
+                yields the error where the image would be.
+
+        Raises:
+            ValueError: a single image outside a list, an unknown option, a size as in `encode`.
+            SeemError: a folder without images, a worker process that was ended.
+        """
+        return encode_many(
+            self, images, size, workers=workers, errors=errors, max_pixels=max_pixels
+        )
 
     def load_encoded(self, path: str | os.PathLike[str]) -> EncodedImage:
         """Read an image that `EncodedImage.save` has written; nothing is computed again.

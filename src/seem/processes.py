@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from seem.errors import SeemError
+from seem.worker_process import begin_worker, interrupts_blocked, one_thread_each
 
 if TYPE_CHECKING:
     from multiprocessing.queues import SimpleQueue
 
 PAUSE = 0.1  # seconds between two looks at the processes
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def run_in_processes(
@@ -72,65 +67,25 @@ def run_in_processes(
 def _be_one(
     work: Callable[..., object], share: tuple[Any, ...], failures: SimpleQueue[Exception]
 ) -> None:
-    with suppress(ValueError):
-        signal.signal(
-            signal.SIGINT, signal.SIG_IGN
-        )  # the parent decides what an interruption means
-    threading.Thread(target=_end_with_the_parent, daemon=True).start()
-    _use_one_thread()
+    begin_worker()
+    _use_one_opencv_thread()
     try:
         work(*share)
     except Exception as error:
         failures.put(_portable(error))
 
 
-def _end_with_the_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)  # nobody waits for the rest, and the work may have been begun anew
-
-
-def _portable(error: Exception) -> Exception:
-    """Word an error so that it can travel: a wrong call stays one, everything else is work that failed."""
-    kind = ValueError if isinstance(error, ValueError) else SeemError
-    return kind(str(error) or type(error).__name__)
-
-
-def _use_one_thread() -> None:
-    torch.set_num_threads(1)
+def _use_one_opencv_thread() -> None:
     with suppress(ImportError):
         import cv2
 
         cv2.setNumThreads(1)
 
 
-@contextmanager
-def interrupts_blocked() -> Iterator[None]:
-    """Start processes that Ctrl-C never reaches, also while they import; it reaches this one afterwards."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def one_thread_each() -> Iterator[None]:
-    """Let processes that are started meanwhile begin with one thread."""
-    before = {name: os.environ.get(name) for name in THREADS}
-    os.environ.update(dict.fromkeys(THREADS, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+def _portable(error: Exception) -> Exception:
+    """Word an error so that it can travel: a wrong call stays one, everything else is work that failed."""
+    kind = ValueError if isinstance(error, ValueError) else SeemError
+    return kind(str(error) or type(error).__name__)
 
 
 def _dead(processes: Sequence[BaseProcess]) -> list[BaseProcess]:

@@ -45,6 +45,12 @@ def watch_signals() -> None:
                 signal.signal(number, end_without_traceback)
 
 
+def suspend_garbage_collection() -> None:
+    """Collect no garbage while the command line imports what it needs; `resume_garbage_collection` ends that."""
+    if is_command_line():
+        gc.disable()  # looking for garbage takes a tenth of the time of the imports
+
+
 def resume_garbage_collection() -> None:
     """Collect garbage again after the package was imported: there is none among imports, and they stay."""
     if is_command_line() and not gc.isenabled():
@@ -54,7 +60,7 @@ def resume_garbage_collection() -> None:
 
 if is_command_line():
     watch_signals()
-    gc.disable()  # looking for garbage takes a tenth of the time of the imports
+    suspend_garbage_collection()
 
     from seem.deferred_imports import defer_compiler_rules
 

@@ -496,6 +496,7 @@ class Pass:
             model=self.model.name,
             model_sha256=self.model.sha256,
             precision=self.model.precision,
+            engine=self.model.engine,
             prompts=self.answered_prompts,
             seconds={**encoding, "video": self._seconds - sum(encoding.values())},
             notes=image.notes,

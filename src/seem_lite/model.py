@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 from seem_lite import drawing, masks
 from seem_lite.drawing import XY, Frame
-from seem_lite.folder import Graph, read_record
+from seem_lite.folder import Graph, read_record, read_vocabulary
 from seem_lite.tokenizer import Tokenizer
 
 SYNONYM_COSINE, OWN_SYNONYM_COSINE = (
@@ -24,16 +24,21 @@ BEST_CELLS = 0.05  # share of a photo's cells that say whether something is ther
 MAX_CLASSES, SHORTLIST = 24, 160  # classes of a photo that are asked for; that are scored
 BOUND_MARGIN, CORRECTION_RADIUS = 0.1, 0.06  # in roots of an area
 OUTLINE_LOGIT = 3.0
+MIN_NAME_PROBABILITY = 0.2
 ROUNDING = 1e-5  # by which a score may pass its limit
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The mask of one object (bool, size of the photo), its score (0-1), and logits to pass as `previous`."""
+    """The mask of one object (bool, size of the photo), its score (0-1), and logits to pass as `previous`.
+
+    `used_phrases` is False where marks alone answered, because the photo does not show the phrases beside them.
+    """
 
     mask: np.ndarray
     score: float
     logits: np.ndarray
+    used_phrases: bool = True
 
 
 @dataclass(frozen=True)
@@ -100,17 +105,18 @@ class Model:
     def embed(self, phrases: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the tokens of all phrases (rows), the phrase of each row, and a vector of length 1 for each phrase."""
         if self._tokenizer is None:
-            self._tokenizer = Tokenizer(self.folder / "tokenizer.json", **self.record["text"])
+            self._tokenizer = Tokenizer(read_vocabulary(self.folder), **self.record["text"])
         ids, valid = self._tokenizer(list(phrases))
         text = self.graph("text")(ids=ids)
         return text["tokens"][valid], np.nonzero(valid)[0], unit(text["vectors"])
 
     def classes(
-        self, names: str | Sequence[str] | None = None
+        self, names: str | Sequence[str] | None = None, stuff: Sequence[str] = ()
     ) -> tuple[list[dict[str, Any]], np.ndarray]:
         """Return classes, and their embeddings with that of the background last.
 
-        `names`: a list of the folder ("coco", "ade20k", "own"), None = the first, or names of your own.
+        `names`: a list of the folder ("coco", "ade20k", "own"), None = the first, or names of your own,
+        those in `stuff` for what cannot be counted.
         """
         lists = self.record["classes"]
         if names is None or isinstance(names, str):
@@ -124,7 +130,8 @@ class Model:
                 chosen["embeddings"] = np.array(rows, dtype=np.float32)
             return chosen["classes"], chosen["embeddings"]
         _, _, vectors = self.embed([*names, "background"])
-        return [{"name": name, "phrase": name, "is_thing": True} for name in names], vectors
+        own = [{"name": name, "phrase": name, "is_thing": name not in stuff} for name in names]
+        return own, vectors
 
 
 class Photo:
@@ -149,11 +156,14 @@ class Photo:
         not_strokes: Sequence[Sequence[XY]] = (),
         width: float = 8.0,
         previous: np.ndarray | None = None,
+        threshold: float | None = None,
     ) -> Answer | None:
         """Answer prompts that together describe one object, in pixels (x, y) of the photo; None if it is not there.
 
         `width` is that of strokes. `previous` are the logits of an earlier answer, which the prompts correct.
+        `threshold` is the score below which phrases are not there, None = the model's.
         """
+        limit = self.model.record["thresholds"]["text"] if threshold is None else threshold
         positive, negative, bounds, outlines = np.zeros((4, *self.frame.padded), dtype=bool)
         drawn = (
             (positive, [drawing.draw_point(self.frame, point) for point in points]),
@@ -180,11 +190,11 @@ class Photo:
                 previous = OUTLINE_LOGIT * (
                     2 * drawing.shrink(inside, 4).mean(axis=-1, dtype=np.float32) - 1
                 )
-        presence = None
+        presence, asked = None, bool(phrases)
         if phrases:
             _, _, vectors = self.model.embed(phrases)
             presence = float(self.presence(unit(vectors.sum(axis=0, keepdims=True)))[0])
-            if (positive | bounds).any() and presence < self.model.record["thresholds"]["text"]:
+            if (positive | bounds).any() and presence < limit:
                 phrases = ()  # marks alone, where the photo does not show the phrase
         found = self.ask([phrases], (positive, negative, bounds), previous)
         row = 0
@@ -200,7 +210,7 @@ class Photo:
         if not (positive | bounds | negative).any():
             assert presence is not None
             score = presence
-            if score < self.model.record["thresholds"]["text"] or not (logits > 0).any():
+            if score < limit or not (logits > 0).any():
                 return None
         area = int((logits > 0).sum())
         for _ in range(2):
@@ -208,15 +218,31 @@ class Photo:
                 for click in clicks:
                     logits = masks.obey_click(logits, self.frame, click, sign, area)
         small = drawing.shrink(logits, 2).mean(axis=-1)
-        return Answer(masks.to_photo(logits, self.frame) > 0, score, small)
+        mask = masks.to_photo(logits, self.frame) > 0
+        return Answer(mask, score, small, used_phrases=bool(phrases) or not asked)
+
+    def name(self, logits: np.ndarray) -> tuple[str | None, float]:
+        """Name the class that the inside of a mask shows most, by the logits of an answer, and its probability."""
+        classes, embeddings = self.model.classes()
+        text_map = self.encoded["text_map"][0].reshape(len(self.cells[0]), -1)
+        vector = text_map @ (logits.ravel() > 0) / max(np.count_nonzero(logits > 0), 1)
+        cosines = embeddings[:-1] @ unit(vector)
+        shares = softmax(cosines[None] * self.model.record["temperature"])[0]
+        best = int(shares.argmax())
+        if shares[best] < MIN_NAME_PROBABILITY:
+            return None, 0.0
+        return classes[best]["name"], float(shares[best])
 
     def panoptic(
-        self, classes: str | Sequence[str] | None = None, threshold: float | None = None
+        self,
+        classes: str | Sequence[str] | None = None,
+        threshold: float | None = None,
+        stuff: Sequence[str] = (),
     ) -> Panoptic:
-        """Give every pixel at most one region of a class; `classes` as in `Model.classes`."""
+        """Give every pixel at most one region of a class; `classes` and `stuff` as in `Model.classes`."""
         if threshold is None:
             threshold = self.model.record["thresholds"]["panoptic"]
-        names, embeddings = self.model.classes(classes)
+        names, embeddings = self.model.classes(classes, stuff)
         usual, rivals = self.model.classes()
         known = {each["phrase"] for each in usual}
         new = [index for index, each in enumerate(names) if each["phrase"] not in known]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from itertools import pairwise
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,8 +27,7 @@ def byte_characters() -> list[str]:
 class Tokenizer:
     """The vocabulary of a folder."""
 
-    def __init__(self, path: Path, begin: int, end: int, context: int) -> None:
-        model = json.loads(path.read_text(encoding="utf-8"))["model"]
+    def __init__(self, model: dict[str, Any], begin: int, end: int, context: int) -> None:
         self.ids: dict[str, int] = model["vocab"]
         self.ranks = {tuple(merge.split()): rank for rank, merge in enumerate(model["merges"])}
         self.begin, self.end, self.context = begin, end, context

@@ -53,6 +53,24 @@ def text_of(path: Path) -> bytes:
     return b"" if b"\0" in content[:8192] else content
 
 
+def test_lite_distribution_needs_what_seem_needs_without_pytorch():
+    tomllib = pytest.importorskip("tomllib")  # Python 3.11
+    full = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    text = (ROOT / "packaging" / "seem-lite" / "pyproject.toml").read_text(encoding="utf-8")
+    lite = tomllib.loads(text)["project"]
+    own = {
+        "torch>=2.6",
+        "safetensors>=0.4.3",
+        "huggingface_hub>=0.34",
+        "ftfy>=6.1",
+        "regex>=2023.10",
+    }
+    expected = {*full["dependencies"], *full["optional-dependencies"]["lite"]} - own
+    assert set(lite["dependencies"]) == expected
+    for key in ("requires-python", "license", "scripts"):
+        assert lite[key] == full[key]
+
+
 def test_large_files_are_few():
     large = {str(path.relative_to(ROOT)) for path in project_files() if path.stat().st_size > 2**20}
     assert {name for name in large if not name.endswith((".safetensors", ".png", ".jpg"))} == set()

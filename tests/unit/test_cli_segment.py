@@ -28,6 +28,7 @@ from seem.cli.main import main
 from seem.cli.report import describe_object
 from seem.cli.resuming import denote_the_same
 from seem.encoded_image import EncodedImage
+from seem.preprocess import preprocess_image
 from tiny import CONFIGS, picture, tiny_network
 
 V1 = "seem-focal-t-v1"
@@ -247,13 +248,12 @@ def test_the_answer_is_that_of_python(run, photo, weights):
 
 def test_size_is_the_short_side_the_network_sees(run, photo, monkeypatch):
     seen = []
-    encode = seem.Model.encode
 
-    def spy(self, image, size=None):
+    def spy(image, config, size=None):
         seen.append(size)
-        return encode(self, image, size)
+        return preprocess_image(image, config, size)
 
-    monkeypatch.setattr(seem.Model, "encode", spy)
+    monkeypatch.setattr("seem.inference.prompt_decoder.preprocess_image", spy)
     assert run(photo, "--size", "96").code == 0
     assert seen == [96]
 
@@ -577,9 +577,7 @@ def test_a_vector_for_each_mask_can_be_kept(run, photo, weights):
 
 
 def test_a_caption_is_told_and_kept(run, photo, monkeypatch):
-    monkeypatch.setattr(
-        "seem.cli.segment_request.check_writes_captions", lambda name, network: None
-    )
+    monkeypatch.setattr("seem.cli.segment_request.check_writes_captions", lambda name, policy: None)
     monkeypatch.setattr(
         EncodedImage, "caption", lambda self, region: f"a street in {region or 'the rain'}"
     )
@@ -815,15 +813,9 @@ def test_results_that_do_not_record_their_options_are_gone_on_with(run, folder):
     assert run(folder, "--point", "4,2", "--resume", "--quiet").code == 0
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--overwrite"], "--resume leaves results as they are and --overwrite replaces them"),
-        (["--format", "coco"], "--format needs all photos at once"),
-    ],
-)
-def test_going_on_excludes_what_needs_all_photos(run, folder, arguments, message):
-    assert refused(run(folder, "--resume", *arguments), 2, message)
+def test_going_on_excludes_overwriting(run, folder):
+    message = "--resume leaves results as they are and --overwrite replaces them"
+    assert refused(run(folder, "--resume", "--overwrite"), 2, message)
 
 
 def test_overwriting_leaves_no_older_mask_behind(run, photo):

@@ -10,11 +10,9 @@ import tokenizers
 
 import seem
 from exported import export_once
-from seem import config
 from seem.cli.main import main
 from seem.exporting import export as export_module
 from seem.exporting.description import folder_readme, preprocessing
-from seem.exporting.export import check_version
 from seem.exporting.graphs import graphs_of
 from seem.exporting.tokenizer_file import tokenizer_json
 from seem.folder_lock import hold_folder
@@ -60,15 +58,19 @@ def test_readme_names_every_tensor(nano_folder):
             assert f"| `{tensor.name}` | " in readme
 
 
-@pytest.mark.parametrize("name", ["nano", "seem-focal-t-v1"])
+@pytest.mark.parametrize("name", ["nano", "seem-v1", "seem-v0", "seem-demo", "xdecoder"])
 def test_readme_and_record_are_those_of_the_model(name):
-    model = tiny_model(name)
+    model = tiny_model(name) if name == "nano" else tiny_relative(name)
     specs = [graph.spec for graph in graphs_of(model.network)]
     record = preprocessing(model, specs, "onnx", "fp32", 18, {"image.onnx": b"graph"})
     assert record["kind"] == ("dense" if name == "nano" else "query")
     assert record["files"]["image.onnx"]["bytes"] == 5
     readme = folder_readme(specs, record)
     assert ("| `region_class_vectors` | " in readme) == (name != "nano")
+    assert ("## Captions and retrieval" in readme) == (name == "xdecoder")
+    for spec in specs:
+        for tensor in (*spec.inputs, *spec.outputs):
+            assert f"| `{tensor.name}` | " in readme
     assert json.loads(json.dumps(record)) == record
 
 
@@ -81,20 +83,6 @@ def test_tokenizer_file_gives_the_same_tokens():
             *tokenizer.encode(phrase),
             tokenizer.end,
         ]
-
-
-def test_other_versions_are_refused(tmp_path):
-    with pytest.raises(
-        seem.SeemError, match="tiny xdecoder cannot be exported yet; nano and SEEM v1"
-    ):
-        seem.export(tiny_relative("xdecoder"), tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("described", [config.seem_davit_d3_v1(), config.seem_samvit_b_v1()])
-def test_backbones_whose_graphs_were_not_compared_are_refused(described):
-    with pytest.raises(seem.SeemError, match=f"{described.name} cannot be exported yet; nano"):
-        check_version(described.name, described)
 
 
 def test_network_that_cannot_be_traced_is_one_line(monkeypatch, tmp_path):

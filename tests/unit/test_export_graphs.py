@@ -8,10 +8,15 @@ import onnxruntime
 import openvino
 import pytest
 import torch
+import torch.nn.functional as F
 
+from seem.exporting.antialiasing import shrink_bicubic
 from seem.exporting.conversion import store_weights, to_onnx, to_openvino
 from seem.exporting.graphs import graphs_of
-from tiny import tiny_network
+from seem.models.structures import ImageBatch
+from seem.tasks.caption import write_caption
+from seem.tasks.retrieval import image_vectors
+from tiny import DAVIT, DEFORMABLE, SAM_VIT, tiny_network, tiny_relative, tiny_relative_network
 
 pytestmark = pytest.mark.usefixtures("without_type_checks")
 
@@ -21,6 +26,14 @@ SIZES = (
     {"rows": 5, "columns": 4, "objects": 3, "points": 40, "phrases": 4, "tokens": 9, "words": 7},
 )
 NETWORKS = {"dense": "nano2", "seem-v1": "seem-focal-t-v1"}
+RELATIVES = {
+    "seem-v0": (("seem-v0", {}), ("prompts", "phrases")),
+    "seem-demo": (("seem-demo", {}), ("prompts",)),
+    "xdecoder": (("xdecoder", {}), ("image", "phrases", "captions")),
+    "DaViT": (("seem-v1", {"backbone": DAVIT}), ("image",)),
+    "SAM-ViT": (("seem-v1", {"backbone": SAM_VIT, "pixel_decoder": DEFORMABLE}), ("image",)),
+}
+"""Other networks, and which of their graphs are others than those of `NETWORKS`."""
 
 
 def random_inputs(spec, sizes, all_padding=False):
@@ -69,25 +82,94 @@ def largest_difference(found, expected):
     )
 
 
+def check_graph(graph, opset):
+    """Compare a graph with PyTorch in both runtimes, at two sizes, with and without prompts."""
+    model = to_onnx(graph, opset)
+    onnx.checker.check_model(model)
+    assert {node.domain for node in model.graph.node} == {""}, "standard operators alone"
+    runtimes = {"ONNX Runtime": run_onnx(model), "OpenVINO": run_openvino(model)}
+    for sizes in SIZES:
+        for all_padding in (False, True):
+            inputs = random_inputs(graph.spec, sizes, all_padding)
+            with torch.no_grad():
+                expected = graph(*inputs.values())
+            shapes = [tensor.shape for tensor in expected]
+            described = [tensor.sample_shape(sizes) for tensor in graph.spec.outputs]
+            assert shapes == described
+            arrays = {key: value.numpy() for key, value in inputs.items()}
+            for runtime, run in runtimes.items():
+                difference = largest_difference(run(arrays), expected)
+                assert difference < TOLERANCE, (graph.spec.name, runtime, sizes, all_padding)
+    return model
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_runtimes_answer_as_pytorch_does(name):
     for graph in graphs_of(tiny_network(NETWORKS[name])):
-        model = to_onnx(graph, 18)
-        onnx.checker.check_model(model)
-        assert {node.domain for node in model.graph.node} == {""}, "standard operators alone"
-        runtimes = {"ONNX Runtime": run_onnx(model), "OpenVINO": run_openvino(model)}
-        for sizes in SIZES:
-            for all_padding in (False, True):
-                inputs = random_inputs(graph.spec, sizes, all_padding)
-                with torch.no_grad():
-                    expected = graph(*inputs.values())
-                shapes = [tensor.shape for tensor in expected]
-                described = [tensor.sample_shape(sizes) for tensor in graph.spec.outputs]
-                assert shapes == described
-                arrays = {key: value.numpy() for key, value in inputs.items()}
-                for runtime, run in runtimes.items():
-                    difference = largest_difference(run(arrays), expected)
-                    assert difference < TOLERANCE, (graph.spec.name, runtime, sizes, all_padding)
+        check_graph(graph, 18)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RELATIVES)
+def test_runtimes_answer_as_pytorch_does_with_other_networks(name):
+    (policy, parts), names = RELATIVES[name]
+    for graph in graphs_of(tiny_relative_network(policy, **parts)):
+        if graph.spec.name in names:
+            check_graph(graph, 18)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("opset", [19, 20, 21, 22, 23])
+def test_every_opset_answers_as_pytorch_does(opset):
+    _, text, prompts = graphs_of(tiny_network("nano2"))
+    for graph in (text, prompts):
+        versions = check_graph(graph, opset).opset_import
+        assert [(each.domain, each.version) for each in versions] == [("", opset)]
+
+
+@pytest.mark.slow
+def test_caption_loop_writes_what_pytorch_writes():
+    model = tiny_relative("xdecoder")
+    network = model.network
+    pixels = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        encoding = network.encode_image(ImageBatch(pixels, ((64, 96),)))
+        hidden = torch.zeros(1, 64, 96, dtype=torch.bool)
+        hidden[:, :, 40:] = True
+        expected = [
+            write_caption(network, encoding, 4094, 4095, each, 8) for each in (None, hidden)
+        ]
+        vectors = image_vectors(network, encoding)
+    graphs = {graph.spec.name: graph for graph in graphs_of(network)}
+    run = {}
+    for name in ("image", "text", "captions"):
+        exported = to_onnx(graphs[name], 18).SerializeToString()
+        run[name] = onnxruntime.InferenceSession(exported)
+    names = [output.name for output in run["image"].get_outputs()]
+    encoded = dict(zip(names, run["image"].run(None, {"pixels": pixels.numpy()}), strict=True))
+    assert np.allclose(encoded["summary"], vectors.mean, atol=1e-5)
+    assert np.allclose(encoded["region_class_vectors"][:, -1], vectors.query, atol=1e-5)
+    wanted = {each.name for each in run["captions"].get_inputs()}
+    features = {name: value for name, value in encoded.items() if name in wanted}
+    for mask, words in zip((hidden * 0, hidden), expected, strict=True):
+        ids = [4094]
+        while len(ids) <= 8:
+            padded = np.array([ids + [4095] * max(0, 3 - len(ids))])
+            tokens = run["text"].run(None, {"ids": padded})[0][:, : len(ids)]
+            inputs = {**features, "caption_tokens": tokens, "hidden": mask.byte().numpy()}
+            ids.append(int(run["captions"].run(None, inputs)[0].argmax()))
+            if ids[-1] == 4095:
+                ids.pop()
+                break
+        assert ids[1:] == words
+    assert expected[0] != expected[1]
+
+
+@pytest.mark.parametrize("factor", [2, 4, 8])
+def test_bicubic_shrinking_is_that_of_pytorch(factor):
+    maps = torch.randn(1, 3, 5 * factor, 7 * factor, generator=torch.Generator().manual_seed(0))
+    expected = F.interpolate(maps, size=(5, 7), mode="bicubic", antialias=True)
+    assert torch.allclose(shrink_bicubic(maps, factor), expected, atol=1e-5)
 
 
 def test_axes_have_the_names_of_the_readme():

@@ -16,8 +16,9 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
+from seem.server.projects.project import Project
 from seem.server.settings import Limits
-from server import running, upload
+from server import image_file, running, upload
 from tiny import tiny_model
 
 ADDRESS = "http://localhost/v1"
@@ -26,8 +27,11 @@ EXAMPLES = 8  # of each address: all of it is bounded
 
 
 @pytest.fixture(scope="module")
-def client():
-    with running(tiny_model("nano"), Limits(image_pixels=100_000)) as client:
+def client(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    (folder / "a.png").write_bytes(image_file())
+    limits = Limits(image_pixels=100_000)
+    with running(tiny_model("nano"), limits, Project.open(folder)) as client:
         yield client
 
 
@@ -70,7 +74,7 @@ def test_answers_are_those_that_are_described(api_schema, client, mode):
         ):  # an address that takes nothing cannot be asked wrongly
             check_operation(operation.ok(), client, mode)
             num_operations += 1
-    assert num_operations >= 24
+    assert num_operations >= 33
 
 
 def check_operation(operation, client, mode):
@@ -85,6 +89,8 @@ def check_operation(operation, client, mode):
     def check(case):
         if mode is GenerationMode.POSITIVE and "image_id" in (case.path_parameters or {}):
             case.path_parameters["image_id"] = upload(client)
+        if mode is GenerationMode.POSITIVE and "photo_id" in (case.path_parameters or {}):
+            case.path_parameters["photo_id"] = photo_id_of(client)
         if operation.path.endswith("/everything") and isinstance(case.body, dict):
             case.body = (
                 {**case.body, **FEW_CLICKS} if mode is GenerationMode.POSITIVE else case.body
@@ -93,6 +99,11 @@ def check_operation(operation, client, mode):
         case.validate_response(response, excluded_checks=[positive_data_acceptance])
 
     check()
+
+
+def photo_id_of(client) -> str:
+    (photo,) = client.get("/v1/project").json()["photos"]
+    return photo["id"]
 
 
 def test_every_address_names_its_errors(description):

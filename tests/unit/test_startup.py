@@ -14,7 +14,7 @@ START = """
 import gc, json, sys
 from types import ModuleType
 sys.argv = json.loads(sys.argv[1])
-import seem, seem.cli.main
+import seem, seem.cli.main, torch
 rules = sys.modules["torch._meta_registrations"]
 facts = {"collects": gc.isenabled(), "is_deferred": type(rules) is not ModuleType}
 """

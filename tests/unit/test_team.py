@@ -13,8 +13,8 @@ import tiny_training as tiny
 from seem.cli.main import main
 from seem.errors import SeemError
 from seem.finetuning.processes import MAX_DEFAULT_PROCESSES, process_count
-from seem.processes import THREADS, one_thread_each
 from seem.training.distributed import mean_over_processes, rank_and_world_size, run_distributed
+from seem.worker_process import THREADS, one_thread_each
 
 
 def note(folder):

@@ -81,7 +81,7 @@ def to_label_studio_region(one: AnnotatedObject, number: int) -> dict[str, Any]:
     height, width = one.mask.image_hw
     kind, value = "brush", {"format": "rle", "rle": to_brush_code(one.mask.decode())}
     if len(outlines) == 1 and not outlines[0].num_holes:
-        kind, value = "polygon", _polygon_value(outlines[0], (height, width))
+        kind, value = "polygon", polygon_value(outlines[0], (height, width))
     return {
         "id": f"object-{number}",
         "type": f"{kind}labels",
@@ -95,7 +95,8 @@ def to_label_studio_region(one: AnnotatedObject, number: int) -> dict[str, Any]:
     }
 
 
-def _polygon_value(outline: Outline, hw: tuple[int, int]) -> dict[str, Any]:
+def polygon_value(outline: Outline, hw: tuple[int, int]) -> dict[str, Any]:
+    """Return the value of a polygon region: corners in percent of an image of height and width `hw`."""
     height, width = hw
     percent = (outline.corners * 100 / (width, height)).round(DECIMALS)
     return {"points": percent.tolist(), "closed": True}

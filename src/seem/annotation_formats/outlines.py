@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 
 from seem.mask_codec import PackedMask
 
+EDITABLE_TOLERANCE = 1.0  # pixels
+MIN_PART_SHARE = 0.01  # of the extent of the largest part
+MIN_CORNERS = 3  # of a polygon
 INSET = 0.25  # pixels between the outline and the edge of the mask
 
 # The four pixels around a point of the grid: a bit for each, on which side it lies (x, y), and the bit across.
@@ -65,7 +68,7 @@ def trace_outlines(mask: PackedMask) -> list[Outline]:
 
 
 @dataclass(frozen=True, slots=True)
-class PixelPolygon:
+class PolygonWithHoles:
     """One connected part of a mask (pixels joined by their sides), along the edges of its pixels, as x, y.
 
     Rings are (N, 2), their first corner is not repeated, and none touches itself; the signed area of `exterior` is
@@ -76,7 +79,7 @@ class PixelPolygon:
     holes: tuple[NDArray[np.float64], ...]
 
 
-def trace_polygons(mask: PackedMask) -> list[PixelPolygon]:
+def trace_polygons(mask: PackedMask) -> list[PolygonWithHoles]:
     """Trace the parts of a mask as polygons with holes, from top to bottom; an empty mask has none.
 
     Pixel (i, j) covers x from i to i + 1 and y from j to j + 1, so the area of the polygons is that of the mask. They
@@ -98,8 +101,59 @@ def trace_polygons(mask: PackedMask) -> list[PixelPolygon]:
             else:
                 holes.setdefault(part, []).append(corners[::-1] if is_clockwise else corners)
     return [
-        PixelPolygon(exterior, tuple(holes.get(part, ()))) for part, exterior in exteriors.items()
+        PolygonWithHoles(exterior, tuple(holes.get(part, ())))
+        for part, exterior in exteriors.items()
     ]
+
+
+def trace_editable_outlines(mask: PackedMask) -> list[Outline]:
+    """Trace the larger parts of a mask with so few corners that a person can move them; an empty mask has none."""
+    outlines = trace_outlines(mask)
+    extents = [float(np.prod(np.ptp(outline.corners, axis=0))) for outline in outlines]
+    large = []
+    for outline, extent in zip(outlines, extents, strict=True):
+        if extent >= MIN_PART_SHARE * max(extents):
+            large.append(simplify_outline(outline, EDITABLE_TOLERANCE))
+    return large
+
+
+def simplify_outline(outline: Outline, tolerance: float) -> Outline:
+    """Return an outline with fewer corners, none of the others further than `tolerance` pixels from the new lines.
+
+    By Douglas and Peucker (1973), for each half of the ring between two corners that lie far apart.
+    """
+    corners = outline.corners
+    far = int(np.argmax(np.linalg.norm(corners - corners[0], axis=1)))
+    ring = np.concatenate([corners, corners[:1]])
+    is_corner = np.zeros(len(ring), dtype=np.bool_)
+    is_corner[[0, far, -1]] = True
+    spans = [(0, far), (far, len(ring) - 1)]
+    while spans:
+        first, last = spans.pop()
+        if last - first < 2:
+            continue
+        distances = _distances_to_line(ring[first + 1 : last], ring[first], ring[last])
+        farthest = int(np.argmax(distances))
+        if distances[farthest] > tolerance:
+            middle = first + 1 + farthest
+            is_corner[middle] = True
+            spans += [(first, middle), (middle, last)]
+    simplified = ring[:-1][is_corner[:-1]]
+    if len(simplified) < MIN_CORNERS:
+        return outline
+    return Outline(simplified, outline.num_holes)
+
+
+def _distances_to_line(
+    points: NDArray[np.float64], start: NDArray[np.float64], end: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the distance of each point (N, 2) to the segment between two others."""
+    direction = end - start
+    length = float(direction @ direction)
+    share = np.zeros(len(points)) if length == 0 else ((points - start) @ direction) / length
+    nearest = start + np.clip(share, 0, 1)[:, None] * direction
+    distances: NDArray[np.float64] = np.linalg.norm(points - nearest, axis=1)
+    return distances
 
 
 def _simple_loops(points: Sequence[tuple[float, float]]) -> list[list[tuple[float, float]]]:

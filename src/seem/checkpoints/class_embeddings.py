@@ -131,7 +131,9 @@ def cache_classes(classes: ClassEmbeddings) -> None:
         remove_oldest(folder)
 
 
-def remove_oldest(folder: Path) -> None:
+def remove_oldest(
+    folder: Path, max_files: int = MAX_CACHED_LISTS, max_bytes: int = MAX_CACHED_BYTES
+) -> None:
     """Remove the files of a cache folder that were used longest ago, until the others are few and small enough."""
     states = []
     for path in folder.glob(f"*{SUFFIX}"):
@@ -141,5 +143,5 @@ def remove_oldest(folder: Path) -> None:
     num_bytes = 0
     for index, (_, size, path) in enumerate(sorted(states, reverse=True)):
         num_bytes += size
-        if index >= MAX_CACHED_LISTS or (index and num_bytes > MAX_CACHED_BYTES):
+        if index >= max_files or (index and num_bytes > max_bytes):
             path.unlink(missing_ok=True)

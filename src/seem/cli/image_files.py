@@ -18,17 +18,12 @@ from PIL import Image
 from seem.annotation_formats.formats import IMAGE_FORMATS
 from seem.cli.errors import report_error
 from seem.errors import SeemError
+from seem.image_folder import images_below, images_in, is_image
 from seem.images import open_image, read_shown_hw, shown_hw
 from seem.writing import names_file
 
 STANDARD_INPUT = "-"
-IMAGE_SUFFIXES = (
-    ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp",
-)  # fmt: skip
 WILDCARD = re.compile(r"[*?[]")
-RESULT_NAME = re.compile(
-    r"(.+)\.(overlay|panoptic|mask-\d+)\.png"
-)  # a result, if its JSON file is beside it
 RESULT_SUFFIXES = (
     "json",
     "overlay.png",
@@ -184,10 +179,9 @@ def find_images(argument: str) -> Iterator[ImageSource]:
     if argument == STANDARD_INPUT:
         yield ImageSource(argument, Path("stdin"), folder_name="")
     elif path.is_dir():
-        images = list(images_below(path, top=path))
-        if not images:
-            raise SeemError(f"{argument} holds no photo ({' '.join(IMAGE_SUFFIXES)}).")
-        yield from images
+        images = images_in(path)
+        for image in images:
+            yield image_below(image, path)
     elif not path.exists() and WILDCARD.search(argument):
         yield from matching_images(argument)
     else:
@@ -202,37 +196,15 @@ def matching_images(pattern: str) -> Iterator[ImageSource]:
     if "**" not in pattern:
         for match in matches:
             if match.is_dir():
-                images.extend(images_below(match, top))
+                images.extend(image_below(image, top) for image in images_below(match))
     if not images:
         raise SeemError(f"No photo matches {pattern}.")
     yield from images
 
 
-def images_below(folder: Path, top: Path) -> Iterator[ImageSource]:
-    """Yield the images in a folder and below it, sorted by name; hidden files and results are left out."""
-
-    def raise_error(error: OSError) -> None:
-        raise error
-
-    for parent, folders, files in os.walk(folder, onerror=raise_error):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            path = Path(parent, name)
-            if is_image(path):
-                yield image_below(path, top)
-
-
 def image_below(path: Path, top: Path) -> ImageSource:
     """Return an image file with its name relative to the folder `top`."""
     return ImageSource(str(path), path.relative_to(top), top.absolute().name)
-
-
-def is_image(path: Path) -> bool:
-    """Tell an image by its name from other files, hidden files, and results of an earlier call."""
-    if path.name.startswith(".") or path.suffix.lower() not in IMAGE_SUFFIXES or path.is_dir():
-        return False
-    result = RESULT_NAME.fullmatch(path.name)
-    return result is None or not path.with_name(f"{result[1]}.json").exists()
 
 
 def name_jobs(images: Sequence[ImageSource], out: Path) -> list[ImageJob]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
 from itertools import pairwise
@@ -17,13 +17,16 @@ from typer.core import TyperCommand
 from typer.main import get_command
 
 import seem
+from seem import startup
 from seem.cli.errors import EXIT_INTERRUPTED, discard_output, report_error
 from seem.cli.interruption import run_program
 from seem.cli.options import PATH_OPTIONS
 from seem.cli.prompts import OrderedCommand
+from seem.errors import SeemError
 
 VERBS = (
     "segment",
+    "label",
     "track",
     "retrieve",
     "serve",
@@ -37,6 +40,10 @@ VERBS = (
     "data",
 )
 """Every verb is a module of `seem.cli`: its function is `<verb>_command`, or its group of verbs `<verb>_commands`."""
+
+NEEDS_PYTORCH = "Needs PyTorch, which is not installed: pip install torch"
+
+ANY_WORDS = {"ignore_unknown_options": True, "allow_extra_args": True}
 
 VERBS_WITH_PROMPTS = ("segment", "track")
 
@@ -57,7 +64,15 @@ def app_with(verbs: Sequence[str]) -> typer.Typer:
     )
     app.callback()(describe_program)
     for verb in verbs:
-        module = import_module(f"seem.cli.{verb}")
+        try:
+            module = import_module(f"seem.cli.{verb}")
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            app.command(verb, help=NEEDS_PYTORCH, context_settings=ANY_WORDS)(
+                refuse_without_pytorch(verb)
+            )
+            continue
         commands = getattr(module, f"{verb}_commands", None)
         if commands is not None:
             app.add_typer(commands, name=verb)
@@ -65,6 +80,15 @@ def app_with(verbs: Sequence[str]) -> typer.Typer:
             cls = OrderedCommand if verb in VERBS_WITH_PROMPTS else TyperCommand
             app.command(verb, cls=cls)(getattr(module, f"{verb}_command"))
     return app
+
+
+def refuse_without_pytorch(verb: str) -> Callable[[], None]:
+    """Return a verb that says that it cannot run here."""
+
+    def refuse() -> None:
+        raise SeemError(f"seem {verb} needs PyTorch, which is not installed: pip install torch")
+
+    return refuse
 
 
 def needed_verbs(words: Sequence[str]) -> tuple[str, ...]:
@@ -109,7 +133,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def call_verb(words: Sequence[str]) -> object:
     """Run one command line and return its exit code, None for success."""
     check_no_empty_path(words)
-    code: object = get_command(app_with(needed_verbs(words))).main(
+    startup.suspend_garbage_collection()
+    app = app_with(needed_verbs(words))
+    startup.resume_garbage_collection()
+    code: object = get_command(app).main(
         args=list(words) or ["--help"], prog_name="seem", standalone_mode=False
     )
     if code == EXIT_INTERRUPTED:  # newer versions of typer catch what older ones let through

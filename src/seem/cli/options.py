@@ -9,12 +9,14 @@ from dataclasses import dataclass, fields
 from enum import Enum
 from inspect import Parameter, Signature
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, get_type_hints
 
 import typer
 
-from seem.preprocess import check_short_side
 from seem.regular_file import check_replaceable
+
+if TYPE_CHECKING:
+    from seem.model import Model
 
 OBJECT_PANEL = "One object (all prompts together describe it)"
 MODEL_PANEL = "Model"
@@ -25,18 +27,25 @@ FLAG = " "  # what help shows as the value of an option that takes none
 Values: TypeAlias = list[str] | None
 
 
-PATH_OPTIONS = (
-    "--out", "--data", "--model", "--mask", "--audio", "--boxes", "--reference", "--reference-mask", "--ids-from",
-    "--finer-masks", "--subset", "--plots", "--into", "--runtime",
-)  # fmt: skip
-"""Options whose value names a file or a folder."""
-
-
 class Precision(str, Enum):
     """Arithmetic of the network."""
 
     EXACT = "exact"
     AUTO = "auto"
+
+
+PATH_OPTIONS = (
+    "--out", "--data", "--model", "--mask", "--audio", "--boxes", "--reference", "--reference-mask", "--ids-from",
+    "--finer-masks", "--subset", "--plots", "--into", "--runtime", "--label-studio-files",
+)  # fmt: skip
+"""Options whose value names a file or a folder."""
+
+
+class EngineName(str, Enum):
+    """What computes the image network."""
+
+    TORCH = "torch"
+    OPENVINO = "openvino"
 
 
 # --- Groups of options ------------------------------------------------------------------------------------------------
@@ -225,6 +234,14 @@ PRECISION_HELP = "Arithmetic: float32 everywhere, or the fastest with equivalent
 PrecisionOption: TypeAlias = Annotated[
     Precision, typer.Option(metavar="exact|auto", help=PRECISION_HELP, rich_help_panel=MODEL_PANEL)
 ]
+EngineOption: TypeAlias = Annotated[
+    EngineName,
+    typer.Option(
+        metavar="torch|openvino",
+        help="Engine of the image network; openvino is faster on CPUs (extra: openvino).",
+        rich_help_panel=MODEL_PANEL,
+    ),
+]
 SizeOption: TypeAlias = Annotated[
     int | None,
     typer.Option(
@@ -264,7 +281,14 @@ class ModelOptions(OptionGroup):
     ] = "nano"
     device: DeviceOption = None
     precision: PrecisionOption = Precision.AUTO
+    engine: EngineOption = EngineName.TORCH
     size: SizeOption = None
+
+    def load(self) -> Model:
+        """Load the model in PyTorch."""
+        from seem.loading import load
+
+        return load(self.model, self.device, self.precision.value, self.engine.value)
 
     def check_size(self) -> None:
         """Raise `ValueError` for a size that the model cannot take, if that is known before its weights are read."""
@@ -273,11 +297,34 @@ class ModelOptions(OptionGroup):
 
 def check_size_of(model: str, size: int | None) -> None:
     """Raise `ValueError` for a size that a model cannot take, by its name or by what the file of weights says it is."""
-    from seem.loading import find_config
+    if size is None:
+        return
+    from seem.loading import find_config  # here, because they import PyTorch
+    from seem.preprocess import check_short_side
 
     known = find_config(model)
     if known is not None:
         check_short_side(size, known.config.image)
+
+
+ResumeOption: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        metavar=FLAG,
+        help="Go on with an interrupted call: photos that have results are left out.",
+        rich_help_panel=RESULTS_PANEL,
+    ),
+]
+WorkersOption: TypeAlias = Annotated[
+    int,
+    typer.Option(
+        "--workers",
+        metavar="N",
+        help="Processes that read and encode photos on a CPU. Default: this one alone.",
+        rich_help_panel=MODEL_PANEL,
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)

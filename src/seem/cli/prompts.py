@@ -25,7 +25,6 @@ from PIL import Image
 from typer.core import TyperCommand
 
 from seem.cli.options import PromptOptions, flag_of, typed_option
-from seem.config import SegmenterConfig
 from seem.data.frames import undo_array_orientation
 from seem.data.mask_pixels import object_pixels
 from seem.images import (
@@ -36,7 +35,7 @@ from seem.images import (
     read_shown_hw,
 )
 from seem.inference.object_prompts import ObjectPrompts, check_supported
-from seem.models.decoder.policy import POLICIES
+from seem.models.decoder.policy import Policy
 from seem.prompts import (
     DEFAULT_WIDTH,
     Audio,
@@ -95,12 +94,10 @@ def check_marks(prompts: Iterable[Prompt], image_hw: tuple[int, int]) -> None:
             check_reference_marks(prompt.image, prompt.prompts)
 
 
-def check_objects_supported(
-    objects: Iterable[Sequence[Prompt]], name: str, config: SegmenterConfig
-) -> None:
-    """Raise `ValueError` for prompts that a model of this configuration was not made for."""
+def check_objects_supported(objects: Iterable[Sequence[Prompt]], name: str, policy: Policy) -> None:
+    """Raise `ValueError` for prompts that a model of a policy was not made for."""
     for prompts in objects:
-        check_supported(ObjectPrompts.of(prompts), name, POLICIES[config.decoder.policy])
+        check_supported(ObjectPrompts.of(prompts), name, policy)
 
 
 def check_reference_marks(photo: str, marks: Iterable[Prompt]) -> None:

@@ -8,14 +8,13 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from tqdm import tqdm
 
 from seem.cli.errors import EXIT_FAILED, print_error, write_line
 from seem.cli.image_files import ImageJob
 from seem.coco_format import UNLABELLED
-from seem.model import Model
 from seem.results import Results
 
 MAX_NAMED_OBJECTS = 5  # in one line
@@ -23,6 +22,30 @@ LOG_INTERVAL_SECONDS = 10.0  # between two lines of a progress bar that is not o
 LOG_WIDTH = 80  # characters of such a line
 
 Item = TypeVar("Item")
+
+
+class AnsweringModel(Protocol):
+    """What is printed about a model and compared with earlier results: of PyTorch's, or of exported graphs."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def sha256(self) -> str:
+        """The digest of its weights."""
+        ...
+
+    @property
+    def device(self) -> object:
+        """Where it runs."""
+        ...
+
+    @property
+    def precision(self) -> str:
+        """Which arithmetic runs."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +57,19 @@ class ProgressReporter:
     as_json: bool = False
     quiet: bool = False
 
-    def model_loaded(self, model: Model, seconds: float) -> None:
+    def model_loaded(self, model: AnsweringModel, seconds: float) -> None:
         """Print which model answers."""
         if not self.as_json:
             self.print_line(describe_loaded_model(model, seconds))
 
-    def iterate(self, jobs: Sequence[ImageJob]) -> Iterator[ImageJob]:
-        """Yield the images, with a progress bar if there are several."""
-        yield from with_progress_bar(jobs, unit="photo", disable=self.quiet or self.num_images < 2)
+    def iterate(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Yield what there is about every image, with a progress bar if there are several."""
+        yield from with_progress_bar(
+            items,
+            unit="photo",
+            disable=self.quiet or self.num_images < 2,
+            total=self.num_images,
+        )
 
     def image_saved(
         self, job: ImageJob, results: Results, paths: Sequence[Path], write_seconds: float
@@ -117,7 +145,7 @@ def with_progress_bar(
 # --- Lines ------------------------------------------------------------------------------------------------------------
 
 
-def describe_loaded_model(model: Model, seconds: float) -> str:
+def describe_loaded_model(model: AnsweringModel, seconds: float) -> str:
     """Word a model and the time that loading it took."""
     return f"{model.name} on {model.device}, {model.precision}: loaded in {seconds:.2f} s"
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from seem.cli.options import PATH_OPTIONS, ModelOptions, typed_option
+from seem.cli.report import AnsweringModel
 from seem.cli.segment_request import AnswerOptions, FullImageOptions, Refinement
-from seem.model import Model
 
 WORD_OPTIONS = ("--text", "--find", "--against", "--classes", "--template")
 WAY_OUT = "ask for the same, or pass --overwrite or another --out"
@@ -50,7 +50,7 @@ class EarlierResults:
                     f"{file} is a result of {options_text(earlier)}, this call has {options_text(options)}; {WAY_OUT}."
                 )
 
-    def check_model(self, model: Model) -> None:
+    def check_model(self, model: AnsweringModel) -> None:
         """Raise `ValueError` for a result of another model, by the digest of its weights."""
         for file, record in self.records.items():
             if record.get("sha256", model.sha256) != model.sha256:

@@ -13,11 +13,14 @@ import typer
 
 from seem.cli.errors import EXIT_FAILED, report_error, write_line
 from seem.cli.image_files import ImageJob, plan_jobs, report_unusable
+from seem.cli.job_images import encode_jobs
 from seem.cli.options import (
     FLAG,
     MODEL_PANEL,
     RESULTS_PANEL,
     DeviceOption,
+    EngineName,
+    EngineOption,
     OverwriteOption,
     PhotosArgument,
     Precision,
@@ -27,7 +30,7 @@ from seem.cli.options import (
 )
 from seem.cli.prompts import read_option
 from seem.cli.report import ProgressReporter
-from seem.cli.segment import with_origin
+from seem.cli.segmentation import with_origin
 from seem.encoded_image import EncodedImage
 from seem.loading import load
 from seem.model import Model
@@ -62,9 +65,13 @@ def rank_images(
     images: list[ScoredImage] = []
     best: EncodedImage | None = None
     best_score = float("-inf")
-    for job in reporter.iterate(jobs):
+    config = model.network.config
+    encoded = encode_jobs(model, jobs, size or config.full_image_side)
+    for job, image in reporter.iterate(zip(jobs, encoded, strict=True)):
+        if isinstance(image, Exception):
+            report_error(image, about=job.image.source)
+            continue
         try:
-            image = model.encode(job.image.open(), size or model.network.config.full_image_side)
             score = float(image.similarity([phrase.phrase])[0])
         except Exception as error:
             report_error(error, about=job.image.source)
@@ -94,6 +101,7 @@ def retrieve_command(
     ] = "nano",
     device: DeviceOption = None,
     precision: PrecisionOption = Precision.AUTO,
+    engine: EngineOption = EngineName.TORCH,
     size: SizeOption = None,
     out: Annotated[
         Path | None,
@@ -138,7 +146,7 @@ def retrieve_command(
     if report_unusable(jobs):
         raise typer.Exit(EXIT_FAILED)
     started = time.perf_counter()
-    network = load(model, device, precision.value)
+    network = load(model, device, precision.value, engine.value)
     network.retrieve([], phrase.phrase)  # raises if the model cannot compare full images
     reporter.model_loaded(network, time.perf_counter() - started)
     ranking = rank_images(network, phrase, jobs, size, reporter)

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from seem.cli.dataset_options import DatasetOptions, describe_datasets
-from seem.cli.errors import print_error, report_error, write_line
-from seem.cli.image_files import ImageJob, plan_jobs, report_unusable
+from seem.cli.dataset_options import DatasetOptions
 from seem.cli.options import (
     FLAG,
     RESULTS_PANEL,
@@ -20,18 +14,14 @@ from seem.cli.options import (
     OutputOptions,
     PhotosArgument,
     PromptOptions,
+    ResumeOption,
+    WorkersOption,
     takes_option_groups,
 )
 from seem.cli.prompts import objects_from_options, typed_prompts
-from seem.cli.report import ProgressReporter
-from seem.cli.resuming import EarlierResults, recorded_options
+from seem.cli.resuming import recorded_options
 from seem.cli.segment_request import AnswerOptions, FullImageOptions, SegmentRequest
-from seem.errors import SeemError
-from seem.loading import find_config, load
-from seem.model import Model
-from seem.preprocess import check_short_side
-from seem.results import Results
-from seem.results.datasets import DatasetExport
+from seem.cli.segmentation import SegmentationCall, SegmentationPlan
 
 
 @takes_option_groups
@@ -45,15 +35,7 @@ def segment_command(
     network: ModelOptions,
     output: OutputOptions,
     datasets: DatasetOptions,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume",
-            metavar=FLAG,
-            help="Go on with an interrupted call: photos that have results are left out.",
-            rich_help_panel=RESULTS_PANEL,
-        ),
-    ] = False,
+    resume: ResumeOption = False,
     embeddings: Annotated[
         bool,
         typer.Option(
@@ -63,6 +45,7 @@ def segment_command(
             rich_help_panel=RESULTS_PANEL,
         ),
     ] = False,
+    workers: WorkersOption = 1,
     as_json: Annotated[
         bool,
         typer.Option(
@@ -101,132 +84,11 @@ def segment_command(
     objects = objects_from_options(ctx, prompts)
     request = SegmentRequest.from_options(objects, answer, image, datasets.ids_from)
     options = [*typed_prompts(ctx, prompts), *recorded_options(answer, image, network, embeddings)]
-    earlier = EarlierResults()
-    if resume:
-        jobs, earlier = plan_remaining_jobs(photos, output, options, bool(datasets.format))
-    else:
-        jobs = plan_jobs(photos, output.out, output.overwrite, "pass --resume, --overwrite")
-    if not jobs:
-        return
-    export = datasets.open(output.out, output.overwrite, request.boxes is not None)
-    reporter = ProgressReporter(len(jobs), output.out, as_json, output.quiet)
-    known = find_config(network.model)
-    if known is not None:
-        check_short_side(network.size, known.config.image)
-        request.check_model(known.name, known.config)
-    codes = report_unusable(jobs, request.check_image)
-    if codes:
-        raise typer.Exit(reporter.finished(codes))
-    started = time.perf_counter()
-    model = load(network.model, network.device, network.precision.value)
-    request.check_model(model.name, model.network.config)
-    check_short_side(network.size, model.network.config.image)
-    earlier.check_model(model)
-    if request.boxes is not None and not output.quiet:
-        for note in request.boxes.notes:
-            print_error(note)
-    reporter.model_loaded(model, time.perf_counter() - started)
-    segmentation = ImageSegmentation(
-        model,
-        request,
-        network.size,
-        output.overwrite or resume,
-        embeddings,
-        reporter,
-        export,
-        tuple(options),
-    )
-    code = segmentation.run(jobs)
+    plan = SegmentationPlan.of(photos, output, options, resume=resume)
+    export = None
+    if plan.all_jobs:
+        export = datasets.open(output.out, output.overwrite or resume, request.boxes is not None)
+    call = SegmentationCall(request, network, output, workers, embeddings, as_json)
+    code = call.run(plan, export)
     if code:
         raise typer.Exit(code)
-
-
-def plan_remaining_jobs(
-    photos: Sequence[str], output: OutputOptions, options: Sequence[str], has_datasets: bool
-) -> tuple[list[ImageJob], EarlierResults]:
-    """Return the images that have no results yet, and the results that are there.
-
-    Raises `ValueError` for options that exclude going on, and for results of other options than these.
-    """
-    if output.overwrite:
-        raise ValueError(
-            "--resume leaves results as they are and --overwrite replaces them; choose one."
-        )
-    if has_datasets:
-        raise ValueError(
-            "--resume goes on with single files, --format needs all photos at once; leave one of them away."
-        )
-    planned = plan_jobs(photos, output.out, overwrite=True)
-    jobs = [job for job in planned if not job.is_complete]
-    earlier = EarlierResults.read([job.record_file for job in planned if job.is_complete])
-    earlier.check_options(options)
-    num_complete = len(planned) - len(jobs)
-    if num_complete and not output.quiet:
-        write_line(f"{num_complete} of {len(planned)} photos have results already.", to_errors=True)
-    return jobs, earlier
-
-
-@dataclass(frozen=True, slots=True)
-class ImageSegmentation:
-    """A request to a loaded model, with the settings that hold for every image."""
-
-    model: Model
-    request: SegmentRequest
-    size: int | None
-    overwrite: bool
-    embeddings: bool
-    reporter: ProgressReporter
-    export: DatasetExport | None = None
-    options: tuple[str, ...] = ()
-
-    def run(self, jobs: Sequence[ImageJob]) -> int:
-        """Segment one image after the other and return the exit code; an error ends that image alone."""
-        try:
-            codes = [self.segment(job) for job in self.reporter.iterate(jobs)]
-        finally:  # an interrupted run leaves data sets of the images so far
-            self.finish_datasets()
-        return self.reporter.finished(codes)
-
-    def segment(self, job: ImageJob) -> int:
-        """Segment one image, write the results and return the exit code.
-
-        Raises `OSError` if results cannot be written, which would happen to every other image as well.
-        """
-        try:
-            results = self.request.run(self.model.encode(job.image.open(), self.size))
-            started = time.perf_counter()
-            named = with_origin(results, job.image.name, self.options)
-            paths = named.save(job.folder, job.stem, self.overwrite, embeddings=self.embeddings)
-            if self.export is not None:
-                self.export.add(
-                    named, file=job.image.file, file_name=job.file_name, stem=job.name.as_posix()
-                )
-        except Exception as error:
-            if isinstance(error, OSError) and not isinstance(error, (SeemError, FileExistsError)):
-                raise
-            return report_error(error, about=job.image.source)
-        saving = time.perf_counter() - started
-        writing = saving - results.seconds.get(
-            "labels", 0.0
-        )  # labels are computed when they are saved
-        self.reporter.image_saved(job, results, paths, writing)
-        return 0
-
-    def finish_datasets(self) -> None:
-        """Write the files about all images, and print what was left out of them."""
-        if self.export is None:
-            return
-        paths = self.export.finish()
-        if self.reporter.quiet:
-            return
-        for note in self.export.notes:
-            print_error(note)
-        if not self.reporter.as_json:
-            for line in describe_datasets(paths):
-                self.reporter.print_line(f"  {line}")
-
-
-def with_origin(results: Results, name: Path, options: tuple[str, ...] | None = None) -> Results:
-    """Return results whose JSON file names the image with its sub-folder, and the options of the call."""
-    provenance = replace(results.provenance, image_name=name.as_posix(), options=options)
-    return replace(results, provenance=provenance)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path, PurePath
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
@@ -18,18 +18,25 @@ from seem.cli.errors import print_error
 from seem.cli.image_files import ImageSource
 from seem.cli.options import BOX, FLAG, OBJECT_PANEL, OptionGroup, Values
 from seem.cli.prompts import check_marks, check_objects_supported, read_box, read_option
-from seem.config import SegmenterConfig
-from seem.encoded_image import EncodedImage, Refine
+from seem.exported_model import ExportedImage, ExportedModel, unsupported_prompt
 from seem.inference.object_prompts import (
     ObjectPrompts,
     check_writes_captions,
     checked_count,
     checked_probability,
 )
-from seem.models.decoder.policy import POLICIES
+from seem.models.decoder.policy import Policy
 from seem.prompts import Box, Prompt, Text, VisualPrompt
 from seem.results import Results
 from seem.vocabulary import BUILT_IN_VOCABULARIES, Vocabulary
+
+if TYPE_CHECKING:
+    from seem.encoded_image import EncodedImage, Refine
+    from seem.model import Model
+
+    AskedImage: TypeAlias = EncodedImage | ExportedImage
+else:  # PyTorch is imported by whoever loads a model that needs it
+    EncodedImage = AskedImage = Model = Any
 
 IMAGE_PANEL = "Everything in the photo (where there is no prompt)"
 NO_CLASSES = "none"  # --against none
@@ -348,14 +355,39 @@ class SegmentRequest:
         if self.boxes is not None:
             self.boxes.boxes_in(image.name.name, image_hw)
 
-    def check_model(self, name: str, config: SegmenterConfig) -> None:
-        """Raise `ValueError` for a request that a model of this configuration was not made for."""
-        check_objects_supported(self.objects, name, config)
-        if self.caption:
-            check_writes_captions(name, POLICIES[config.decoder.policy])
+    def option_beyond_graphs(self) -> str | None:
+        """Return the option that asks for more than exported graphs answer; None if they answer all."""
+        given = {
+            "--caption": self.caption,
+            "--find": self.phrases,
+            "--everything": self.everything,
+            "--boxes": self.boxes is not None,
+            "--refine zoom": self.refines_by_zoom,
+            f"--candidates {self.candidates}": self.candidates > 1,
+            f"--task {self.task.value}": self.task is not FullImageTask.PANOPTIC,
+            "--template": self.templates,
+        }
+        for prompt in itertools.chain.from_iterable(self.objects):
+            if unsupported_prompt([prompt]) is not None:
+                return f"--{type(prompt).__name__.lower()}"
+        return next((option for option, is_given in given.items() if is_given), None)
 
-    def run(self, image: EncodedImage) -> Results:
+    def check_model(self, model: Model | ExportedModel) -> None:
+        """Raise `ValueError` for a request that the model was not made for."""
+        if isinstance(model, ExportedModel):
+            return  # only chosen for what it answers
+        self.check_policy(model.name, model.network.decoder.policy)
+
+    def check_policy(self, name: str, policy: Policy) -> None:
+        """Raise `ValueError` for a request that a model of a policy was not made for."""
+        check_objects_supported(self.objects, name, policy)
+        if self.caption:
+            check_writes_captions(name, policy)
+
+    def run(self, image: AskedImage) -> Results:
         """Return the masks, and in their provenance the caption if one was asked for."""
+        if isinstance(image, ExportedImage):
+            return self.segment_exported(image)
         if not self.caption:
             return self.segment(image)
         started = time.perf_counter()
@@ -367,6 +399,12 @@ class SegmentRequest:
             provenance, caption=caption, seconds={**provenance.seconds, "caption": seconds}
         )
         return replace(results, provenance=provenance)
+
+    def segment_exported(self, image: ExportedImage) -> Results:
+        """Return the masks that were asked for, by exported graphs."""
+        if self.objects:
+            return image.segment_many(self.objects, text_threshold=self.threshold)
+        return image.panoptic(self.vocabulary, self.threshold)
 
     def segment(self, image: EncodedImage) -> Results:
         """Return the masks that were asked for."""

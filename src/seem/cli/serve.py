@@ -6,24 +6,20 @@ import secrets
 import socket
 import time
 from dataclasses import dataclass
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from seem.cli.errors import write_line
 from seem.cli.options import (
     FLAG,
-    MODEL_PANEL,
-    DeviceOption,
+    ModelOptions,
     OptionGroup,
-    Precision,
-    PrecisionOption,
-    SizeOption,
     takes_option_groups,
 )
 from seem.cli.report import describe_loaded_model
 from seem.errors import SeemError
-from seem.loading import load
 from seem.server.settings import (
     MEBIBYTE,
     MEGAPIXEL,
@@ -33,9 +29,17 @@ from seem.server.settings import (
     missing_extra,
 )
 
+if TYPE_CHECKING:
+    from seem.server.label_studio.image_source import TaskImageSource
+    from seem.server.projects.project import Project
+
 ACCESS_PANEL = "Address and access"
 LIMITS_PANEL = "Limits"
+LABEL_STUDIO_PANEL = "Label Studio"
+LABEL_STUDIO_TOKEN_VARIABLE = "LABEL_STUDIO_API_KEY"
+PROJECT_PANEL = "Project"
 TOKEN_VARIABLE = "SEEM_TOKEN"
+DATABASE_VARIABLE = "SEEM_DATABASE"
 DEFAULTS = Limits()
 BACKLOG = 512  # connections that wait to be accepted
 
@@ -83,6 +87,70 @@ class AccessOptions(OptionGroup):
             rich_help_panel=ACCESS_PANEL,
         ),
     ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectOptions(OptionGroup):
+    """Where the annotations of a project are."""
+
+    database: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            envvar=DATABASE_VARIABLE,
+            show_envvar=False,
+            help="Database of the annotations, such as postgresql://user@host/name; better given as "
+            f"{DATABASE_VARIABLE} where it has a password. Default: a SQLite file in the folder.",
+            rich_help_panel=PROJECT_PANEL,
+        ),
+    ] = None
+    project: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Name of the project in the database. Default: that of the folder.",
+            rich_help_panel=PROJECT_PANEL,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelStudioOptions(OptionGroup):
+    """Where the images of Label Studio's tasks come from."""
+
+    label_studio_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Label Studio whose images are read, such as http://localhost:8080. Default: none.",
+            rich_help_panel=LABEL_STUDIO_PANEL,
+        ),
+    ] = None
+    label_studio_token: Annotated[
+        str | None,
+        typer.Option(
+            envvar=LABEL_STUDIO_TOKEN_VARIABLE,
+            show_envvar=False,
+            help=f"Access token of Label Studio; better given as {LABEL_STUDIO_TOKEN_VARIABLE}.",
+            rich_help_panel=LABEL_STUDIO_PANEL,
+        ),
+    ] = None
+    label_studio_files: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder of Label Studio's local files (its LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT).",
+            rich_help_panel=LABEL_STUDIO_PANEL,
+        ),
+    ] = None
+
+    def source(self) -> TaskImageSource:
+        """Return where images come from; `ValueError` for an address or a folder that is none."""
+        from seem.server.label_studio.image_source import TaskImageSource
+
+        return TaskImageSource(
+            self.label_studio_url, self.label_studio_token, self.label_studio_files
+        )
 
 
 def limit_option(metavar: str, help_text: str) -> typer.models.OptionInfo:
@@ -136,29 +204,28 @@ class LimitOptions(OptionGroup):
 @takes_option_groups
 def serve_command(
     *,
+    folder: Annotated[
+        Path | None,
+        typer.Argument(metavar="[FOLDER]", help="Folder of photos to annotate, as a project."),
+    ] = None,
     access: AccessOptions,
-    model: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME|FILE",
-            help="Name of the model (see seem models), or a file of weights.",
-            rich_help_panel=MODEL_PANEL,
-        ),
-    ] = "nano",
-    device: DeviceOption = None,
-    precision: PrecisionOption = Precision.AUTO,
-    size: SizeOption = None,
+    project: ProjectOptions,
+    label_studio: LabelStudioOptions,
+    network: ModelOptions,
     limits: LimitOptions,
 ) -> None:
     """Serve the model over HTTP, with a page to use it. Needs the extra `serve`.
 
     seem serve
 
+    seem serve photos/
+
     SEEM_TOKEN=secret seem serve --host 0.0.0.0 --allow-host seem.example.org
 
     Only this machine reaches it by default. At any other address clients need a token; one is made and printed unless
-    it is given. The API is described in docs/serve.md and at /v1/openapi.json. SIGTERM and Ctrl-C end it once the
-    requests under way are answered. The log is one JSON object a line, on standard error.
+    it is given. With a FOLDER its photos are annotated one after the other, and what is done is stored at once. The API
+    is described in docs/serve.md and at /v1/openapi.json. SIGTERM and Ctrl-C end it once the requests under way are
+    answered. The log is one JSON object a line, on standard error.
     """
     try:
         from seem.server.run import run_server
@@ -169,18 +236,36 @@ def serve_command(
         port=access.port,
         token=chosen_token(access),
         allowed_hosts=tuple(access.allow_host or ()),
-        size=size,
+        size=network.size,
         workers=limits.workers or default_workers(),
         limits=limits.limits(),
     )
+    task_images = label_studio.source()
+    opened = open_project(folder, project)
     with open_listener(settings.host, settings.port) as listener:
         started = time.perf_counter()
-        network = load(model, device, precision.value)
-        write_line(describe_loaded_model(network, time.perf_counter() - started))
+        model = network.load()
+        write_line(describe_loaded_model(model, time.perf_counter() - started))
         write_line(f"Listening at {address_of(listener)} (Ctrl-C stops)")
         if settings.token is not None and access.token is None:
             write_line(f"Token: {settings.token}")
-        run_server(network, settings, listener)
+        run_server(model, settings, listener, opened, task_images)
+
+
+def open_project(folder: Path | None, options: ProjectOptions) -> Project | None:
+    """Open a folder as a project; None without one. `SeemError` where it cannot be used."""
+    from seem.server.projects.project import Project
+
+    if folder is None:
+        if options.given():
+            option = options.given()[0].partition(" ")[0]
+            raise ValueError(f"{option} has no effect without a folder: seem serve FOLDER.")
+        return None
+    project = Project.open(folder, options.database, options.project)
+    count = len(project.folder.names())
+    photos = "1 photo" if count == 1 else f"{count} photos"
+    write_line(f"Project {project.name}: {photos}")
+    return project
 
 
 def chosen_token(access: AccessOptions) -> str | None:

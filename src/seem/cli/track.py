@@ -20,7 +20,6 @@ from seem.cli.report import describe_loaded_model, with_progress_bar
 from seem.cli.track_files import TrackFiles, target_paths
 from seem.errors import SeemError
 from seem.images import read_image
-from seem.loading import find_config, load
 from seem.prompts import Prompt
 from seem.results.datasets import VideoExport
 from seem.results.export import to_prompt_records
@@ -99,13 +98,11 @@ def track_command(
         stem = path.absolute().name
     check_no_results(output.out, stem, output.overwrite)
     network.check_size()
-    known = find_config(network.model)
-    if known is not None:
-        check_objects_supported(objects, known.name, known.config)
+    check_model_takes(network.model, objects)
     check_prompted_frame(clip, frame, objects)
     export = datasets.open(output.out, stem, output.overwrite)
     started = time.perf_counter()
-    model = load(network.model, network.device, network.precision.value)
+    model = network.load()
     tracker = model.tracker(
         clip, mode.value if mode else None, size=network.size, backward=backward
     )
@@ -134,6 +131,15 @@ def check_no_results(folder: Path, stem: str, overwrite: bool) -> None:
         raise FileExistsError(
             f"There are results already: {folder / stem}.*; pass --overwrite or another --out."
         )
+
+
+def check_model_takes(model: str, objects: Sequence[tuple[Prompt, ...]]) -> None:
+    """Raise `ValueError` for prompts that a model does not take, if that is known before its weights are read."""
+    from seem.loading import find_config
+
+    known = find_config(model)
+    if known is not None:
+        check_objects_supported(objects, known.name, known.policy)
 
 
 def check_prompted_frame(clip: str, frame: int, objects: Sequence[tuple[Prompt, ...]]) -> None:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from seem.errors import SeemError, short_reason
 from seem.exporting.tensors import Axis, GraphSpec
+from seem.inference.openvino_engine import import_openvino
 from seem.part_files import temporary_folder
 
 if TYPE_CHECKING:
@@ -246,8 +247,7 @@ def quantize(
 
 def to_openvino(model: onnx.ModelProto, *, halve: bool) -> tuple[bytes, bytes]:
     """Convert an ONNX model to OpenVINO's two files, .xml and .bin; `halve` stores weights in half precision."""
-    import openvino
-
+    openvino = import_openvino()
     with temporary_folder() as folder:
         path = folder / "graph.xml"
         try:

@@ -12,6 +12,7 @@ from torch import Tensor
 from seem.exporting.conversion import Format, WeightPrecision
 from seem.exporting.tensors import GraphSpec, TensorSpec
 from seem.inference.runtime import BACKGROUND, Runtime
+from seem.tasks.caption import MAX_WORDS
 from seem.version import __version__
 from seem.vocabulary import Vocabulary
 
@@ -49,6 +50,8 @@ def preprocessing(
             "long_side": image.long_side,
             "largest_short_side": image.largest,
             "multiple_of": image.divisor,
+            "mask_resampling": runtime.network.decoder.policy.resampling,
+            "caption_short_side": config.full_image_side or image.short_side,
             "mean": list(image.mean),
             "std": list(image.std),
         },
@@ -131,8 +134,8 @@ def folder_readme(specs: Sequence[GraphSpec], record: Mapping[str, Any]) -> str:
    multiples of {image["multiple_of"]}. This is the network frame: *network pixels*, 32 `rows` high and 32 `columns`
    wide. A map at stride 4 has one cell for each 4 x 4 network pixels.
 3. A pixel (x, y) of the photo, x to the right, has its centre at (x + 0.5, y + 0.5); multiply by the resized size over
-   the photo's size. A mask comes back in the same way: enlarge its logits to the network frame (bilinear), cut off the
-   padding, resize to the photo (bicubic, antialiased), inside where > 0.""",
+   the photo's size. A mask comes back in the same way: enlarge its logits to the network frame
+   ({image["mask_resampling"]}), cut off the padding, resize to the photo (bicubic, antialiased), inside where > 0.""",
         "## Phrases",
         f"""`tokenizer.json` (Hugging Face tokenizers, transformers.js) lower-cases a phrase and puts begin
 ({text["begin"]}) and end ({text["end"]}) around it. Cut it to {text["context"]} tokens with the end, and
@@ -148,6 +151,8 @@ have length 1.""",
             tensor_table("output", spec.outputs),
         ]
     parts.append(DENSE_RULES if record["kind"] == "dense" else QUERY_RULES)
+    if "captions" in record["graphs"]:
+        parts.append(full_image_rules(record))
     return "\n\n".join(parts)
 
 
@@ -175,6 +180,22 @@ not say "and object". Where nothing is given, pass one row with owner -1 (`point
 
 A panoptic map: softmax of the class logits of `region_class_vectors` over the classes and the background, regions that
 are no background and score above `thresholds.panoptic` compete for pixels by score times mask probability."""
+
+
+def full_image_rules(record: Mapping[str, Any]) -> str:
+    """Return how captions are written and how full photos are compared with phrases."""
+    image, text = record["image"], record["text"]
+    return f"""## Captions and retrieval
+
+Both see the full photo at a short side of {image["caption_short_side"]} pixels: run `image` again at this size.
+
+A caption begins with the id begin ({text["begin"]}). In a loop, run `text` on the ids so far (`tokens` of the only
+row become `caption_tokens`; `text` wants at least 3 ids: append end tokens, and leave their rows out), then `captions`:
+the largest of `word_scores` is the next id, until it is end ({text["end"]}) or there are {MAX_WORDS}. `hidden` marks
+the pixels that a caption of a region leaves out, the padding too.
+
+A phrase fits a photo by the mean of two cosines: of its vector with the last of `region_class_vectors`, and with
+`summary`."""
 
 
 def tensor_table(heading: str, tensors: Sequence[TensorSpec]) -> str:

@@ -10,12 +10,6 @@ from pathlib import Path
 from typing import get_args
 
 from seem.argument_types import explained
-from seem.config import (
-    ConvNetConfig,
-    EfficientNetLiteConfig,
-    FocalNetConfig,
-    SegmenterConfig,
-)
 from seem.errors import SeemError
 from seem.exporting.conversion import (
     Format,
@@ -36,8 +30,6 @@ from seem.model import Model
 from seem.writing import text_writer, write_together
 
 SUFFIXES: dict[Format, tuple[str, ...]] = {"onnx": (".onnx",), "openvino": (".xml", ".bin")}
-COMPARED_POLICIES = ("nano", "seem-v1")
-COMPARED_BACKBONES = (FocalNetConfig, ConvNetConfig, EfficientNetLiteConfig)
 LEFTOVERS = re.compile(rf"(?:{'|'.join(GRAPH_NAMES)})(?:\.onnx|\.onnx\.data|\.xml|\.bin)")
 """Files of an earlier export in another format."""
 
@@ -56,8 +48,8 @@ def export(
 
     Args:
         model: as in `load`, or a model.
-        out: folder: the graphs (`image`, `text`, `prompts`; of SEEM and X-Decoder also `phrases`), `preprocess.json`,
-            `tokenizer.json`, `README.md`.
+        out: folder: the graphs (`image`, `text`, `prompts`; of SEEM also `phrases`; of X-Decoder `phrases` and
+            `captions` in place of `prompts`), `preprocess.json`, `tokenizer.json`, `README.md`.
         format: "onnx" or "openvino".
         precision: of the stored weights: "fp32", "fp16" (half the size) or "int8" (a quarter). Arithmetic is float32.
         opset: version of the ONNX operators, 18 to 23; None = 18, which most runtimes read.
@@ -76,7 +68,6 @@ def export(
     check_folder(folder, format, overwrite)
     check_packages(format)
     runtime = cpu_runtime(model)
-    check_version(runtime.name, runtime.network.config)
     with hold_folder(folder):
         files = folder_files(runtime, format, precision, version)
         return write_together(folder, files, overwrite, LEFTOVERS)
@@ -110,13 +101,6 @@ def cpu_runtime(model: str | os.PathLike[str] | Model) -> Runtime:
         f"{model.name} is on {model.device} in {model.precision}; export takes the model's name or file, "
         "or one that was loaded with device='cpu', precision='exact'."
     )
-
-
-def check_version(name: str, config: SegmenterConfig) -> None:
-    """Raise `SeemError` for a version whose graphs were never compared with PyTorch."""
-    is_compared = isinstance(config.backbone, COMPARED_BACKBONES)
-    if config.decoder.policy not in COMPARED_POLICIES or not is_compared:
-        raise SeemError(f"{name} cannot be exported yet; nano and SEEM v1 with a FocalNet can.")
 
 
 def folder_files(

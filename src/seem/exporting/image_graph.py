@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from seem.exporting.tensors import GraphSpec, TensorSpec, map_at
+from seem.config import SamViTConfig, SegmenterConfig
+from seem.exporting.antialiasing import shrink_bicubic
+from seem.exporting.tensors import CELL, GraphSpec, TensorSpec, map_at
+from seem.models.backbones.sam_vit import PATCH
 from seem.models.decoder.decoder import ImageEncoding
 from seem.models.decoder.draws import FairDraws
 from seem.models.mask_features import MaskFeatures
@@ -44,13 +48,22 @@ def encoding_tensors(network: Segmenter) -> tuple[TensorSpec, ...]:
     return tuple(specs)
 
 
+def fixed_sizes(config: SegmenterConfig) -> dict[str, int]:
+    """Return the sizes of padded images that a backbone prescribes: SAM's, whose position table has one size."""
+    if not isinstance(config.backbone, SamViTConfig):
+        return {}
+    side = config.backbone.grid * PATCH // CELL
+    return {"rows": side, "columns": side}
+
+
 def region_tensors(network: Segmenter) -> tuple[TensorSpec, ...]:
     """Describe what the image graph tells about the regions of a photo: the published models' object queries."""
     if network.kind.name != "query":
         return ()
     queries, dim = network.config.decoder.num_queries, network.config.decoder.dim
-    last = "; the last is the full photo" if network.image_projection is not None else ""
-    return (
+    has_summary = network.image_projection is not None
+    last = "; the last is the full photo" if has_summary else ""
+    specs = [
         TensorSpec(
             "region_class_vectors",
             (1, queries, dim),
@@ -61,7 +74,11 @@ def region_tensors(network: Segmenter) -> tuple[TensorSpec, ...]:
             (1, queries, network.config.pixel_decoder.mask_dim),
             "mask logits at stride 4 = the product of an embedding and mask_features",
         ),
-    )
+    ]
+    if has_summary:
+        what = "the full photo in the text space, from its coarsest features alone"
+        specs.append(TensorSpec("summary", (1, dim), what))
+    return tuple(specs)
 
 
 def level_stride(layer: int) -> int:
@@ -89,12 +106,14 @@ class ImageGraph(nn.Module):
             "Everything that no question changes. Run it once for each photo.",
             (pixels,),
             (*encoding_tensors(self.network), *region_tensors(self.network)),
-        )
+        ).with_sizes(fixed_sizes(self.network.config))
 
     def forward(self, pixels: Float[Tensor, "1 3 h w"]) -> tuple[Tensor, ...]:
         """Encode one image."""
         network = self.network
         encoding = network.encode_image(ImageBatch(pixels, ()), many_masks=True)
+        if network.decoder.policy.resampling == "bicubic":
+            encoding = replace(encoding, small_masks=shrunk_bicubic(encoding))
         tensors = [encoding.pixels.mask_features.maps]
         if encoding.text_map is not None:
             tensors.append(encoding.text_map)
@@ -111,7 +130,15 @@ class ImageGraph(nn.Module):
             kinds = network.decoder.policy.region_kinds
             regions = network.decode(encoding, DecoderQuery(), kinds, FairDraws()).regions
             tensors += (regions.class_vectors, regions.mask_embeddings)
+        if encoding.summary is not None:
+            tensors.append(encoding.summary)
         return tuple(tensors)
+
+
+def shrunk_bicubic(encoding: ImageEncoding) -> tuple[Tensor, ...]:
+    """Return the mask features at the size of every level, by operators that all runtimes have."""
+    maps = encoding.pixels.mask_features.maps
+    return tuple(shrink_bicubic(maps, stride // 4) for stride in LEVEL_STRIDES)
 
 
 def read_encoding(network: Segmenter, given: Mapping[str, Tensor]) -> ImageEncoding:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from seem.exporting.image_graph import LEVEL_STRIDES, encoding_tensors, read_encoding
+from seem.exporting.image_graph import LEVEL_STRIDES, encoding_tensors, fixed_sizes, read_encoding
 from seem.exporting.points import POINTS, by_name, point_tensors, point_tokens
 from seem.exporting.tensors import Axis, GraphSpec, TensorSpec, map_at
 from seem.models.decoder.draws import FairDraws
@@ -76,7 +76,8 @@ class QueryGraph(nn.Module):
             if given
         )
         text = f"Answers {what}. The masks are those of all queries; a program chooses among them."
-        return GraphSpec(self.name, text, tuple(inputs), tuple(outputs))
+        spec = GraphSpec(self.name, text, tuple(inputs), tuple(outputs))
+        return spec.with_sizes(fixed_sizes(self.network.config))
 
     @property
     def _dim(self) -> int:

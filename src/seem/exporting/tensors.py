@@ -5,7 +5,8 @@ One table serves the exporter (which axes may change), the README of an exported
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from torch.export import Dim
@@ -46,6 +47,15 @@ class TensorSpec:
                 axes[position] = shared if size.factor == 1 else size.factor * shared
         return axes
 
+    def with_sizes(self, sizes: Mapping[str, int]) -> TensorSpec:
+        """Return the tensor with some axes fixed, by their names."""
+        shape: list[int | Axis] = []
+        for size in self.shape:
+            if isinstance(size, Axis) and size.name in sizes:
+                size = size.factor * sizes[size.name]
+            shape.append(size)
+        return replace(self, shape=tuple(shape))
+
     def sample_shape(self, sizes: dict[str, int]) -> tuple[int, ...]:
         """Return the shape for given sizes of the axes."""
         shape = []
@@ -72,6 +82,12 @@ class GraphSpec:
                 if isinstance(size, Axis):
                     axes[size.name] = size
         return axes
+
+    def with_sizes(self, sizes: Mapping[str, int]) -> GraphSpec:
+        """Return the graph with some axes fixed, by their names."""
+        inputs = tuple(tensor.with_sizes(sizes) for tensor in self.inputs)
+        outputs = tuple(tensor.with_sizes(sizes) for tensor in self.outputs)
+        return replace(self, inputs=inputs, outputs=outputs)
 
 
 def map_at(channels: int, stride: int) -> tuple[int | Axis, ...]:

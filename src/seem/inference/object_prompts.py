@@ -8,11 +8,10 @@ from numbers import Integral, Real
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
+from seem.argument_types import is_tensor
 from seem.models.decoder.policy import Policy, RowKind
 from seem.models.kind import ModelKind
-from seem.models.segmenter import Segmenter
 from seem.prompts import Audio, Mask, Point, Polygon, Prompt, Reference, Text, VisualPrompt
 
 VISUAL_PROMPT_NAMES = "Point, Stroke, Scribble, Polygon, Box, Mask"
@@ -99,16 +98,14 @@ class ObjectPrompts:
             return replace(self, reference=None)
         return self
 
-    def answering_rule(self, network: Segmenter) -> str:
+    def answering_rule(self, policy: Policy) -> str:
         """Name the rule that answers: visual prompts before phrases before a reference, and what else it uses.
 
         Under SEEM v0 a reference counts as a visual prompt.
         """
         if self.visual:
             first = "visual"
-        elif not self.text or (
-            self.reference and network.decoder.policy.reference is RowKind.VISUAL_TOKENS
-        ):
+        elif not self.text or (self.reference and policy.reference is RowKind.VISUAL_TOKENS):
             first = "reference"
         else:
             first = "phrase"
@@ -148,7 +145,7 @@ def replaces_previous_mask(prompt: Prompt, kind: ModelKind) -> bool:
 
 
 def check_supported(prompts: ObjectPrompts, name: str, policy: Policy) -> None:
-    """Raise `ValueError`, with what a model of a policy takes, for prompts that it was not made for."""
+    """Raise `ValueError`, with what the model takes, for prompts that it was not made for."""
     supported = ["Text", "Audio"]
     if policy.visual:
         supported.insert(0, VISUAL_PROMPT_NAMES)
@@ -171,7 +168,7 @@ def check_supported(prompts: ObjectPrompts, name: str, policy: Policy) -> None:
 
 
 def check_writes_captions(name: str, policy: Policy) -> None:
-    """Raise `ValueError` for a model of a policy that was not trained to write captions."""
+    """Raise `ValueError` for a model that was not trained to write captions."""
     if policy.group(RowKind.CAPTION) is None:
         raise ValueError(
             f"{name} writes no captions; load an X-Decoder, for example xdecoder-focal-t."
@@ -191,7 +188,7 @@ def describe_non_prompt(value: object) -> str:
     """Say what may have been meant by a value that is no prompt."""
     if isinstance(value, (list, tuple)) and all(isinstance(part, Prompt) for part in value):
         return f"A {type(value).__name__} is no prompt; pass the prompts one by one, segment(*prompts)."
-    is_array = isinstance(value, (np.ndarray, Tensor))
+    is_array = isinstance(value, np.ndarray) or is_tensor(value)
     what = type(value).__name__ if is_array else repr(value)
     return (
         f"{what} is no prompt; pass seem.Point(x, y), seem.Box(...), seem.Mask(array), "

@@ -12,12 +12,11 @@ from torch import Tensor
 
 from seem.mask_codec import PackedMask
 from seem.results import Labels
+from seem.results.notes import absence_note, quoted
 from seem.tasks.labels import MaskCategories
 from seem.tasks.panoptic import PredictedSegment
 from seem.tasks.semantic import SemanticPrediction
 from seem.vocabulary import Vocabulary
-
-MAX_QUOTED_CHARACTERS = 60
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,13 +40,6 @@ class Prediction:
 def empty_prediction(kind: str, notes: tuple[str, ...] = ()) -> Prediction:
     """Return a prediction without rows."""
     return Prediction((), (), Labels((), ()), kind, notes=notes)
-
-
-def quoted(phrase: str) -> str:
-    """Quote a phrase in a note, shortened to `MAX_QUOTED_CHARACTERS`."""
-    if len(phrase) > MAX_QUOTED_CHARACTERS:
-        phrase = f"{phrase[: MAX_QUOTED_CHARACTERS - 3]}..."
-    return repr(phrase)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +79,7 @@ def explain_absence(prediction: Prediction, vocabulary: Vocabulary, threshold: f
     """Add a note to a prediction without any region that says what was looked for, and what may help."""
     if prediction.masks:
         return prediction
-    if len(vocabulary) == 1:
-        subject = f"{quoted(vocabulary[0].name)} does not score"
-    else:
-        subject = f"none of the {len(vocabulary)} classes scores"
-    note = f"{subject} {threshold:g} or more; a lower threshold shows more"
+    note = absence_note(vocabulary, threshold)
     return replace(prediction, notes=(*prediction.notes, note))
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from seem.inference.object_prompts import ObjectPrompts
-from seem.inference.prediction import Prediction, clamped_scores, empty_prediction, quoted
+from seem.inference.prediction import Prediction, clamped_scores, empty_prediction
 from seem.inference.prompt_decoder import NO_REFERENCES, PromptDecoder
 from seem.inference.recognizer import Recognizer, recognizer_for
 from seem.inference.zoom import ZoomRefiner, to_previous_mask
@@ -20,6 +20,7 @@ from seem.models.decoder.draws import FairDraws
 from seem.models.precision import arithmetic
 from seem.prompts import Mask, Prompt, Reference, VisualPrompt
 from seem.results import Labels
+from seem.results.notes import ignored_phrase_note, quoted
 from seem.tasks.caption import write_caption
 from seem.tasks.interactive import ObjectAnswer, distinct_answers, to_stride4
 from seem.tasks.postprocess import each_to_image_size
@@ -89,7 +90,7 @@ class Predictor:
         answers = self._decode(prepared, previous, options)
         selected = self._select(prepared, answers, options)
         if not selected:
-            kind = objects[0].answering_rule(self.decoder.runtime.network)
+            kind = objects[0].answering_rule(self.decoder.runtime.network.decoder.policy)
             return empty_prediction(
                 kind, (*prepared.notes, *self._missing_notes(objects, selected, answers, options))
             )
@@ -114,9 +115,7 @@ class Predictor:
             prompts.append(supported)
         notes = list(self._cut_phrase_notes(objects))
         for index in self._absent_phrases(prompts, options.text_threshold):
-            notes.append(
-                f"{quoted(str(prompts[index].label))} was not found: only the visual prompts are used"
-            )
+            notes.append(ignored_phrase_note(str(prompts[index].label)))
             prompts[index] = ObjectPrompts.of(prompts[index].visual)
         if drops_reference:
             notes.append(

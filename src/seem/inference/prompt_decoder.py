@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -16,7 +16,9 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from seem.config import ImageConfig
 from seem.images import MAX_PIXELS, ImageLike, InputImage, read_image
+from seem.inference.image_network import ImageNetwork
 from seem.inference.object_prompts import ObjectPrompts, check_supported, is_outline
 from seem.inference.runtime import Runtime
 from seem.mask_codec import PackedMask
@@ -300,7 +302,7 @@ class PromptDecoder:
     ) -> list[ObjectAnswer]:
         """Read the answers about one object of a pass, best first."""
         answers_each = masks.logits.shape[1] // num_objects
-        kind = prompts.answering_rule(self.runtime.network)
+        kind = prompts.answering_rule(self.runtime.network.decoder.policy)
         only_reference = prompts.reference is not None and not prompts.visual and not prompts.text
         answers = []
         for index in range(row * answers_each, (row + 1) * answers_each):
@@ -338,13 +340,42 @@ class PromptDecoder:
         return logits - torch.logit(share * largest)
 
 
+@dataclass(frozen=True, slots=True)
+class PreparedImage:
+    """An image and what the network takes of it, on the CPU; `seconds` is the wall time of reading it."""
+
+    source: InputImage
+    batch: ImageBatch
+    seconds: float
+
+
+def prepare_for_network(
+    config: ImageConfig, image: ImageLike, size: int | None, max_pixels: int
+) -> PreparedImage:
+    """Read an image and resize it for the network; arguments and errors as in `Model.encode`."""
+    started = time.perf_counter()
+    source = read_image(image, max_pixels)
+    batch = preprocess_image(source, config, size)
+    return PreparedImage(source, batch, time.perf_counter() - started)
+
+
+def encode_prepared(network: ImageNetwork, prepared: PreparedImage) -> tuple[ImageEncoding, float]:
+    """Run the image network on a prepared image; returns the encoding and the seconds of reading and encoding."""
+    started = time.perf_counter()
+    encoding = network(prepared.batch)
+    return encoding, prepared.seconds + time.perf_counter() - started
+
+
 def encode_for_prompts(
     runtime: Runtime, image: ImageLike, size: int | None = None, max_pixels: int = MAX_PIXELS
 ) -> PromptDecoder:
     """Read an image and run the image network on it; arguments and errors as in `Model.encode`."""
-    started = time.perf_counter()
-    source = read_image(image, max_pixels)
-    batch = preprocess_image(source, runtime.network.config.image, size).to(runtime.device)
-    with arithmetic(runtime.device, runtime.precision):
-        encoding = runtime.network.encode_image(batch)
-    return PromptDecoder(runtime, source, batch, encoding, time.perf_counter() - started)
+    prepared = prepare_for_network(runtime.network.config.image, image, size, max_pixels)
+    return decoder_of(runtime, prepared)
+
+
+def decoder_of(runtime: Runtime, prepared: PreparedImage) -> PromptDecoder:
+    """Run the image network on a prepared image, on the model's device."""
+    on_device = replace(prepared, batch=prepared.batch.to(runtime.device))
+    encoding, seconds = encode_prepared(runtime.image_network, on_device)
+    return PromptDecoder(runtime, prepared.source, on_device.batch, encoding, seconds)

@@ -14,6 +14,7 @@ from torch import Tensor
 from seem.checkpoints.class_embeddings import ClassEmbeddings
 from seem.checkpoints.network import LoadedNetwork
 from seem.inference.class_embeddings import ClassEmbeddingStore
+from seem.inference.image_network import Engine, open_image_network
 from seem.models.precision import Precision, arithmetic
 from seem.models.segmenter import Segmenter, unit_vectors
 from seem.models.structures import TextFeatures
@@ -67,12 +68,20 @@ class Runtime:
     Safe to use from several threads: nothing else is stored on it by a call.
     """
 
-    def __init__(self, loaded: LoadedNetwork, device: torch.device, precision: Precision) -> None:
+    def __init__(
+        self,
+        loaded: LoadedNetwork,
+        device: torch.device,
+        precision: Precision,
+        engine: Engine = "torch",
+    ) -> None:
         self.name = loaded.name
         self.sha256 = loaded.sha256
         self.device = device
         self.precision: Precision = precision
+        self.engine: Engine = engine
         self.network: Segmenter = loaded.network
+        self.image_network = open_image_network(loaded.network, device, precision, engine)
         self.classes = loaded.classes
         self._load_tokenizer: Callable[[], BytePairTokenizer] = loaded.tokenizer
         self._tokenizer: BytePairTokenizer | None = None

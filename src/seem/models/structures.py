@@ -89,7 +89,7 @@ class VisualTokens:
     @property
     def num_objects(self) -> int:
         """Objects asked about in every photo, missing ones included."""
-        return int(self.positive_vectors.shape[1])
+        return self.positive_vectors.shape[1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,8 @@ def _to_seem_record(results: Results) -> SeemRecord:
     )
     if provenance.caption is not None:
         record["caption"] = provenance.caption
+    if provenance.engine != "torch":
+        record["engine"] = provenance.engine
     if provenance.options is not None:
         record["options"] = list(provenance.options)
     return record

@@ -19,7 +19,7 @@ class Provenance:
     prompts were drawn and queries chosen. `notes`: what a reader must know, for example that the image was rotated.
     `orientation`: the EXIF orientation that was undone, 1 for none. `image_name`: the file's name, with its suffix.
     `caption`: a sentence about the image, if one was requested. `options`: those of the command line that the masks
-    depend on.
+    depend on. `engine`: what computed the image network, "torch" or "openvino".
     """
 
     task: str
@@ -34,6 +34,7 @@ class Provenance:
     orientation: int = 1
     caption: str | None = None
     options: tuple[str, ...] | None = None
+    engine: str = "torch"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hmac
 import ipaddress
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,8 @@ from seem.server.problems import Problem
 from seem.server.settings import ServerSettings
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
-API_PATHS = ("/v1", "/metrics")
+LABEL_STUDIO_PATH = "/label-studio"
+API_PATHS = ("/v1", "/metrics", LABEL_STUDIO_PATH)
 
 SECURITY_HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
@@ -34,7 +36,10 @@ def check_access(method: str, path: str, headers: Headers, settings: ServerSetti
     if method not in SAFE_METHODS:
         check_same_origin(headers, settings.allowed_hosts)
     if settings.token is not None and is_under(path, API_PATHS):
-        check_token(headers.get("authorization", ""), settings.token)
+        authorization = headers.get("authorization", "")
+        if is_under(path, (LABEL_STUDIO_PATH,)):
+            authorization = bearer_of_basic(authorization)
+        check_token(authorization, settings.token)
 
 
 def is_under(path: str, tops: Sequence[str]) -> bool:
@@ -88,6 +93,18 @@ def check_same_origin(headers: Headers, allowed_hosts: Sequence[str]) -> None:
         is_foreign |= not (is_own or host_name(site) in map(str.lower, allowed_hosts))
     if is_foreign:
         raise Problem("cross-origin", "A page of another site may not use this server.")
+
+
+def bearer_of_basic(authorization: str) -> str:
+    """Return a header whose password is the token, which is all that Label Studio sends, as one that has the token."""
+    scheme, _, encoded = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        return authorization
+    try:
+        _, _, password = base64.b64decode(encoded).decode().partition(":")
+    except ValueError:
+        return ""
+    return f"Bearer {password}"
 
 
 def check_token(authorization: str, token: str) -> None:

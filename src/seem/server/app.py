@@ -19,8 +19,11 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from seem.model import Model
+from seem.server.access import LABEL_STUDIO_PATH
 from seem.server.api_page import api_page
 from seem.server.gateway import Gateway
+from seem.server.label_studio.backend import LabelStudioBackend
+from seem.server.label_studio.image_source import TaskImageSource
 from seem.server.problems import (
     Problem,
     answer_framework_error,
@@ -29,7 +32,18 @@ from seem.server.problems import (
     answer_validation_error,
     problem_responses,
 )
-from seem.server.routes import exports, images, information, questions, sessions, videos
+from seem.server.projects.project import Project
+from seem.server.routes import (
+    exports,
+    images,
+    imports,
+    information,
+    projects,
+    questions,
+    sessions,
+    videos,
+)
+from seem.server.routes.label_studio import add_label_studio_routes
 from seem.server.service import Service
 from seem.server.settings import ServerSettings
 from seem.server.workers import ClientGoneError
@@ -45,9 +59,17 @@ EXCEPTION_HANDLERS = {
 }
 
 
-def create_app(model: Model, settings: ServerSettings | None = None) -> ASGIApp:
-    """Return the ASGI application of a model; its threads and its folder live from start-up to shutdown."""
-    service = Service(model, settings or ServerSettings())
+def create_app(
+    model: Model,
+    settings: ServerSettings | None = None,
+    project: Project | None = None,
+    task_images: TaskImageSource | None = None,
+) -> ASGIApp:
+    """Return the ASGI application of a model; its threads, its folder and the project live until shutdown.
+
+    `task_images` is where the images of Label Studio's tasks come from; by default from nowhere.
+    """
+    service = Service(model, settings or ServerSettings(), project)
     api = create_api(service)
 
     @asynccontextmanager
@@ -68,6 +90,7 @@ def create_app(model: Model, settings: ServerSettings | None = None) -> ASGIApp:
             Route("/metrics", read_metrics, name="metrics"),
             Route("/api", read_api_page, name="api"),
             Mount("/v1", api),
+            Mount(LABEL_STUDIO_PATH, create_label_studio_app(service, task_images)),
             Mount("/", StaticFiles(directory=PAGE, html=True), name="page"),
         ],
         exception_handlers=EXCEPTION_HANDLERS,
@@ -91,9 +114,22 @@ def create_api(service: Service) -> FastAPI:
         exception_handlers=EXCEPTION_HANDLERS,  # type: ignore[arg-type]
     )
     api.state.service = service
-    for module in (information, images, questions, sessions, videos, exports):
+    for module in (information, images, questions, sessions, videos, exports, imports, projects):
         api.include_router(module.router)
     return api
+
+
+def create_label_studio_app(service: Service, task_images: TaskImageSource | None) -> FastAPI:
+    """Return the backend that Label Studio asks, at an address of its own."""
+    app = FastAPI(
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        exception_handlers=EXCEPTION_HANDLERS,  # type: ignore[arg-type]
+    )
+    app.state.service = service
+    add_label_studio_routes(app, LabelStudioBackend(service, task_images or TaskImageSource()))
+    return app
 
 
 def check_query(request: Request) -> None:

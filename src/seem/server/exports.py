@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from seem.annotation_formats.formats import IMAGE_FORMATS, VIDEO_FORMATS, parse_format_names
@@ -88,7 +90,7 @@ def export_annotations(
     request: ExportRequest, find_image: FindImage, max_pixels: int
 ) -> ExportedFile:
     """Write the annotations of a request in its format."""
-    vocabulary = vocabulary_of(request)
+    vocabulary = requested_vocabulary(request)
     with temporary_folder() as folder:
         formats = parse_format_names([request.format], IMAGE_FORMATS)
         export = DatasetExport(folder, formats)
@@ -117,15 +119,21 @@ def export_tracks(
     return ExportedFile(f"{format_name}.zip", "application/zip", content)
 
 
-def vocabulary_of(request: ExportRequest) -> Vocabulary:
+def requested_vocabulary(request: ExportRequest) -> Vocabulary:
     """Return the classes of an export: those given, or else those in use, in the order of their first use."""
     if request.classes is not None:
         return Vocabulary.of(request.classes.names, request.classes.stuff)
-    names: dict[str, str] = {}
+    labels: list[str] = []
     for image in request.images:
-        for annotation in image.objects:
-            if annotation.label is not None:
-                names.setdefault(annotation.label.casefold(), annotation.label)
+        labels += [annotation.label for annotation in image.objects if annotation.label is not None]
+    return vocabulary_of_labels(labels)
+
+
+def vocabulary_of_labels(labels: Iterable[str]) -> Vocabulary:
+    """Return labels as classes, those that differ in case alone as one; COCO's where there is none."""
+    names: dict[str, str] = {}
+    for label in labels:
+        names.setdefault(label.casefold(), label)
     if not names:
         return Vocabulary.coco_panoptic()
     return Vocabulary.of(list(names.values()))
@@ -155,19 +163,36 @@ def pixels_of(
     return encoded.image
 
 
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """One object: its mask (H, W), the name of its class (None for none) and its score, 0-1."""
+
+    mask: NDArray[np.bool_]
+    label: str | None
+    score: float
+
+
 def to_results(image: AnnotatedImageSchema, pixels: ResultImage, vocabulary: Vocabulary) -> Results:
-    """Turn annotations into a result."""
+    """Turn annotations of a request into a result."""
     hw = (image.height, image.width)
+    annotations = [Annotation(one.mask.decode(hw), one.label, one.score) for one in image.objects]
+    return annotation_results(plain_name(image.name), pixels, annotations, vocabulary)
+
+
+def annotation_results(
+    name: str, pixels: ResultImage, annotations: Sequence[Annotation], vocabulary: Vocabulary
+) -> Results:
+    """Turn the annotations of an image into a result; labels are spelt as the vocabulary spells them."""
     spellings = {name.casefold(): name for name in vocabulary.names}
-    names = tuple(spelling_of(annotation.label, spellings) for annotation in image.objects)
-    scores = tuple(annotation.score for annotation in image.objects)
+    names = tuple(spelling_of(annotation.label, spellings) for annotation in annotations)
+    scores = tuple(annotation.score for annotation in annotations)
     return Results.of(
         pixels,
-        (annotation.mask.decode(hw) for annotation in image.objects),
+        (annotation.mask for annotation in annotations),
         scores,
         vocabulary=vocabulary,
         kind="annotations",
-        provenance=Provenance("annotation", "annotations", image_name=plain_name(image.name)),
+        provenance=Provenance("annotation", "annotations", image_name=name),
         labels=Labels(names, scores),
     )
 
@@ -182,8 +207,13 @@ def spelling_of(label: str | None, spellings: Mapping[str, str]) -> str | None:
 def zipped(folder: Path) -> bytes:
     """Return a ZIP archive of all files below a folder."""
     file = io.BytesIO()
+    write_zip(folder, file)
+    return file.getvalue()
+
+
+def write_zip(folder: Path, file: io.BytesIO | io.BufferedWriter) -> None:
+    """Write a ZIP archive of all files below a folder."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(folder.rglob("*")):
             if path.is_file():
                 archive.write(path, path.relative_to(folder).as_posix())
-    return file.getvalue()

@@ -164,6 +164,8 @@ def body_limit(method: str, path: str, limits: Limits) -> int:
         return limits.image_bytes
     if method == "POST" and path == "/v1/videos":
         return limits.video_bytes
+    if method == "POST" and path == "/v1/project/import":
+        return limits.import_bytes
     return limits.json_bytes
 
 

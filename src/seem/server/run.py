@@ -10,6 +10,8 @@ import uvicorn
 
 from seem.model import Model
 from seem.server.app import create_app
+from seem.server.label_studio.image_source import TaskImageSource
+from seem.server.projects.project import Project
 from seem.server.settings import ServerSettings
 from seem.server.telemetry import log_to_stderr
 
@@ -19,11 +21,17 @@ MAX_CONNECTIONS = 512
 MAX_HEADER_BYTES = 64 * 1024
 
 
-def run_server(model: Model, settings: ServerSettings, listener: socket.socket) -> None:
+def run_server(
+    model: Model,
+    settings: ServerSettings,
+    listener: socket.socket,
+    project: Project | None = None,
+    task_images: TaskImageSource | None = None,
+) -> None:
     """Serve at a listening socket until SIGINT or SIGTERM; requests under way are answered first."""
     log_to_stderr(logging.INFO)
     config = uvicorn.Config(
-        create_app(model, settings),
+        create_app(model, settings, project, task_images),
         log_config=None,
         access_log=False,
         server_header=False,

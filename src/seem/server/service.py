@@ -20,6 +20,7 @@ from seem.model import Model
 from seem.part_files import new_temporary_folder
 from seem.server.jobs import StoredVideo, TrackingJob
 from seem.server.problems import Problem
+from seem.server.projects.project import Project
 from seem.server.settings import ServerSettings
 from seem.server.stored_images import RecentStore, StoredImage
 from seem.server.telemetry import Telemetry
@@ -27,6 +28,7 @@ from seem.server.workers import WorkerPool, make_interruptible
 
 Answer = TypeVar("Answer")
 
+STORAGE_WORKERS = 4
 SWEEP_SECONDS = 30.0  # between looks for what nobody asks for any more
 
 
@@ -35,11 +37,13 @@ class Service:
     """One model and everything around it.
 
     `quick` answers clicks and encodes images, `heavy` whatever takes longer than a few passes of the network, so that
-    nobody's click waits behind a question of seconds; `tracking` follows one video at a time.
+    nobody's click waits behind a question of seconds; `tracking` follows one video at a time; `storage` reads and
+    writes the project.
     """
 
     model: Model
     settings: ServerSettings
+    project: Project | None = None
     telemetry: Telemetry = field(default_factory=Telemetry)
     images: RecentStore[StoredImage] = field(init=False)
     videos: RecentStore[StoredVideo] = field(init=False)
@@ -47,6 +51,7 @@ class Service:
     quick: WorkerPool = field(init=False)
     heavy: WorkerPool = field(init=False)
     tracking: WorkerPool = field(init=False)
+    storage: WorkerPool = field(init=False)
     folder: Path = field(init=False)
     is_ready: bool = field(init=False, default=False)
     _num_uploads: int = field(init=False, default=0)
@@ -62,19 +67,28 @@ class Service:
         self.quick = WorkerPool("quick", workers, limits.queued, threads)
         self.heavy = WorkerPool("heavy", max(1, workers // 2), limits.queued, threads)
         self.tracking = WorkerPool("tracking", 1, limits.jobs, threads)
+        self.storage = WorkerPool("storage", STORAGE_WORKERS, limits.queued)
         self.folder = new_temporary_folder()
         self._undo_hooks = make_interruptible(self.model.network)
         self._watch()
         self.is_ready = True
 
     async def ask(
-        self, request: Request, task: str, work: Callable[[], Answer], *, heavy: bool = False
+        self,
+        request: Request,
+        task: str,
+        work: Callable[[], Answer],
+        *,
+        heavy: bool = False,
+        pool: WorkerPool | None = None,
+        seconds: float | None = None,
     ) -> Answer:
         """Do work for a request in a pool, until its deadline or until the client goes away."""
-        pool = self.heavy if heavy else self.quick
+        if pool is None:
+            pool = self.heavy if heavy else self.quick
         return await pool.run(
             self._timed(task, work),
-            self.settings.limits.answer_seconds,
+            seconds or self.settings.limits.answer_seconds,
             gone=partial(wait_until_gone, request),
         )
 
@@ -114,12 +128,14 @@ class Service:
         """Stop all work and free everything."""
         self.is_ready = False
         self.jobs.clear()
-        for pool in (self.tracking, self.heavy, self.quick):
+        for pool in (self.tracking, self.heavy, self.quick, self.storage):
             pool.close()
         self._undo_hooks()
         self.images.clear()
         self.videos.clear()
         shutil.rmtree(self.folder, ignore_errors=True)
+        if self.project is not None:
+            self.project.close()
 
     def _timed(self, task: str, work: Callable[[], Answer]) -> Callable[[], Answer]:
         def timed() -> Answer:
@@ -129,7 +145,7 @@ class Service:
         return timed
 
     def _watch(self) -> None:
-        pools = (self.quick, self.heavy, self.tracking)
+        pools = (self.quick, self.heavy, self.tracking, self.storage)
         stores: dict[str, RecentStore[Any]] = {
             "images": self.images,
             "videos": self.videos,

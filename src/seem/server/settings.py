@@ -24,6 +24,8 @@ class Limits:
     """Of an uploaded video file."""
     video_frames: int = 5000
     """Frames that a job tracks."""
+    import_bytes: int = 64 * MEBIBYTE
+    """Of a file of annotations for a project."""
     json_bytes: int = 16 * MEBIBYTE
     """Of every other request."""
     body_seconds: float = 120.0

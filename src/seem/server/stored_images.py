@@ -107,6 +107,13 @@ class RecentStore(Generic[Item]):
             self._slots.move_to_end(item_id)
             return slot.item
 
+    def find(self, item_id: str) -> Item | None:
+        """Return an item and note its use; None for an id that names nothing, or no longer does."""
+        try:
+            return self.get(item_id)
+        except Problem:
+            return None
+
     def remove(self, item_id: str) -> None:
         """Forget an item; `Problem` as in `get`."""
         with self._lock:

@@ -69,8 +69,8 @@ def cancelled_by(cancellation: Cancellation) -> Iterator[None]:
         _current.cancellation = None
 
 
-def stop_if_cancelled(_module: nn.Module, _inputs: object) -> None:
-    """Raise `WorkCancelledError` in a thread whose work was cancelled; a hook of modules."""
+def stop_if_cancelled(_module: nn.Module | None = None, _inputs: object = None) -> None:
+    """Raise `WorkCancelledError` in a thread whose work was cancelled; also a hook of modules."""
     cancellation: Cancellation | None = getattr(_current, "cancellation", None)
     if cancellation is not None:
         cancellation.check()

@@ -59,7 +59,11 @@ class CocoDocument:
     @classmethod
     def read(cls, file: Path) -> CocoDocument:
         """Read a file; `DataError` if it is no COCO file."""
-        text = read_content(file)
+        return cls.parse(read_content(file), file)
+
+    @classmethod
+    def parse(cls, text: str | bytes, file: Path) -> CocoDocument:
+        """Read the content of a file, whose path messages name; `DataError` if it is no COCO file."""
         try:
             content = json.loads(text)
         except (ValueError, RecursionError) as error:

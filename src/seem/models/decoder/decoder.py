@@ -355,7 +355,8 @@ def pixel_attention_mask(
         predicted = outputs.get(kind)
         if predicted is not None:
             foreground = visible_pixels(dot(predicted.mask_embeddings, mask_features))
-            foreground[:, : block.group.unmasked] = True
+            if block.group.unmasked:
+                foreground[:, : block.group.unmasked] = True
             visible.append(foreground)
         elif kind is RowKind.MEMORY and query.previous is not None:
             previous = visible_pixels(resize(query.previous, hw))

@@ -6,20 +6,26 @@ import { photoInsets } from "./canvas/insets.js";
 import { PhotoCanvas } from "./canvas/photo_canvas.js";
 import { byId } from "./dom.js";
 import { chosenEngine, runsInBrowser } from "./engine/chosen_engine.js";
+import { EngineError } from "./engine/engine_error.js";
 import { HoverPreview } from "./hover_preview.js";
 import { mountOffline } from "./offline.js";
 import { mountAskPanel } from "./panels/ask_panel.js";
 import { mountExportPanel } from "./panels/export_panel.js";
 import { mountHome } from "./panels/home.js";
+import { importObjects, isAnnotationFile, mountImportPanel } from "./panels/import_panel.js";
 import { mountKeyboard } from "./panels/keyboard.js";
 import { Notices } from "./panels/notices.js";
 import { ObjectList } from "./panels/object_list.js";
+import { mountProjectBar } from "./panels/project_bar.js";
+import { mountProjectExport } from "./panels/project_export.js";
+import { mountProjectHome } from "./panels/project_home.js";
 import { mountReferencePanel } from "./panels/reference_panel.js";
 import { mountSheet } from "./panels/sheet.js";
 import { mountTheme } from "./panels/theme.js";
 import { mountToolBars } from "./panels/tool_bars.js";
 import { VideoPlayer } from "./panels/video_player.js";
 import { isVideo } from "./pictures.js";
+import { ProjectSession } from "./project/project_session.js";
 import { objectsOf, selectedObjects } from "./state/app_state.js";
 import { whenChanged } from "./state/store.js";
 import { Works } from "./state/works.js";
@@ -129,19 +135,25 @@ function showAddress() {
 
 /** @param {File} file */
 function openFile(file) {
-  if (isVideo(file)) tracking.open(file, file.name);
+  if (isAnnotationFile(file)) importObjects(workspace, file);
+  else if (isVideo(file)) tracking.open(file, file.name);
   else workspace.open(file, file.name);
 }
 
+/** Describe the engine; where it has a project, show that. */
 async function describeEngine() {
   try {
-    store.set({ information: await workspace.engine.describe() });
-  } catch {
-    // The first question about a photo tells what is wrong.
+    const information = await workspace.engine.describe();
+    store.set({ information });
+    if (information.project) await project.begin(address);
+  } catch (error) {
+    if (error instanceof EngineError && error.kind === "unauthorized") workspace.report(error, describeEngine);
+    // Otherwise the first question about a photo tells what is wrong.
   }
 }
 
-const workId = location.hash.slice(1);
+const address = location.hash.slice(1); // of the work, or of the project's photo, that was open
+const project = new ProjectSession(workspace);
 mountHome(workspace, works, openFile);
 mountToolBars(workspace, canvas);
 mountAskPanel(workspace);
@@ -150,7 +162,11 @@ mountSheet(() => canvas.fit());
 mountSelecting();
 const objects = new ObjectList(workspace);
 const showExport = mountExportPanel(workspace);
-mountKeyboard({ workspace, canvas, objects, tool: () => tool, showExport });
+mountKeyboard({ workspace, canvas, objects, project, tool: () => tool, showExport });
+mountImportPanel(workspace);
+mountProjectHome(project);
+mountProjectBar(project);
+mountProjectExport(project);
 mountTheme(() => canvas.redraw());
 store.subscribe(
   whenChanged(({ tool: name }) => [name], ({ tool: name }) => {
@@ -165,4 +181,4 @@ store.subscribe(() => canvas.redraw());
 mountSaving();
 if (runsInBrowser) mountOffline(workspace);
 describeEngine();
-if (workId) workspace.restore(workId);
+if (address) workspace.restore(address);

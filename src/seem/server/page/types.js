@@ -37,7 +37,8 @@
  * @property {Prompt[]} prompts  what it was made from; empty for those of a question about the whole photo
  * @property {StrokePrompt[]} erased  strokes of the eraser, taken out of every answer
  * @property {Rle} mask
- * @property {string} source  which question it came from; "edited" once a person changed it
+ * @property {boolean} [proposed]  nobody has accepted it yet
+ * @property {string} source  which question it came from; "edited" or "accepted" once a person changed or accepted it
  *
  * @typedef {object} PhotoDocument  what undo and redo go through
  * @property {PhotoObject[]} objects

@@ -1,6 +1,7 @@
 /** What people can do with a photo: every button, key and mark ends in one of these methods. */
 
-/** @import {Answer, Engine, Intent, PhotoObject, Position, Prompt, StrokePrompt, ToolName} from "./types.js" */
+/** @import {Waiting} from "./engine/server_engine.js" */
+/** @import {Answer, Engine, ImageDescription, Intent, PhotoDocument, PhotoObject, Position, Prompt, StrokePrompt, ToolName} from "./types.js" */
 /** @import {AppState} from "./state/app_state.js" */
 /** @import {NewObject} from "./state/document.js" */
 /** @import {Notices} from "./panels/notices.js" */
@@ -16,6 +17,7 @@ import { decodePicture, thumbnailOf } from "./pictures.js";
 import { INITIAL_STATE, objectsOf, selectedObjects } from "./state/app_state.js";
 import {
   EMPTY_DOCUMENT,
+  acceptObjects,
   addObjects,
   changeObject,
   countedObjects,
@@ -32,6 +34,17 @@ import { Store } from "./state/store.js";
 import { takesRemoval } from "./tools/tools.js";
 
 const PHOTO = "photo"; // the key of the photo itself among the encoded images
+const READY = "The photo is ready. Click an object.";
+
+/**
+ * @typedef {object} StoredPhoto  a photo of a project
+ * @property {string} id
+ * @property {string} name
+ * @property {PhotoDocument} document
+ * @property {string[]} classes
+ * @property {(waiting: Waiting) => Promise<ImageDescription>} encode
+ * @property {(document: PhotoDocument, classes: string[]) => unknown} store  after every change
+ */
 
 /** @typedef {Omit<Work, keyof Contents | "changed" | "revision">} OpenWork */
 
@@ -57,6 +70,8 @@ export class Workspace {
   #references = {};
   /** @type {OpenWork | null} */
   #work = null;
+  /** @type {((document: PhotoDocument, classes: string[]) => unknown) | null} */
+  #storeElsewhere = null; // where the photo is of a project
   /** @type {Shared} */
   #shared = NOTHING_SHARED;
 
@@ -137,7 +152,32 @@ export class Workspace {
       this.store.set({ history, classes, video, usesClasses: classes.length > 0 });
       await this.#encodeAgainIfForgotten(signal);
     } catch (error) {
-      if (!signal.aborted) this.#report(error);
+      if (!signal.aborted) this.report(error);
+    } finally {
+      if (!signal.aborted) this.store.set({ task: null });
+    }
+  }
+
+  /**
+   * Show a photo that the engine reads itself and whose objects are stored elsewhere.
+   * @param {StoredPhoto} stored
+   */
+  async openStored({ id, name, document, classes, encode, store }) {
+    this.close();
+    const signal = this.#cancellation.signal;
+    this.setTask("Opening the photo");
+    this.#images.addEncoder(PHOTO, encode);
+    try {
+      const picture = await this.#pictureFromEngine("jpeg");
+      if (signal.aborted) return;
+      const { width, height } = picture;
+      this.#work = { id, name, width, height, file: new Blob(), thumbnail: new Blob(), imageId: null };
+      this.#storeElsewhere = store;
+      this.store.set({ history: startHistory(document), classes, usesClasses: classes.length > 0, proposes: true });
+      this.#show(picture);
+      this.#notices.announce(READY);
+    } catch (error) {
+      if (!signal.aborted) this.report(error);
     } finally {
       if (!signal.aborted) this.store.set({ task: null });
     }
@@ -152,6 +192,7 @@ export class Workspace {
     this.#images.clear();
     this.#references = {};
     this.#work = null;
+    this.#storeElsewhere = null;
     this.#shared = NOTHING_SHARED;
     const { information, tool, brush } = this.state;
     this.store.set({ ...INITIAL_STATE, information, tool: tool === "eraser" ? "click" : tool, brush });
@@ -160,6 +201,10 @@ export class Workspace {
   /** Store what has been done so far, with what other tabs have done. */
   async save() {
     if (!this.#work) return;
+    if (this.#storeElsewhere) {
+      await this.#storeElsewhere(this.#document, this.state.classes);
+      return;
+    }
     const left = { work: this.#work, contents: this.#contents, shared: this.#shared };
     const isOpen = () => this.#work?.id === left.work.id;
     try {
@@ -209,9 +254,10 @@ export class Workspace {
     this.store.set({ photo: { workId, name, width, height, picture } });
   }
 
-  async #pictureFromEngine() {
+  /** @param {"png" | "jpeg"} form */
+  async #pictureFromEngine(form = "png") {
     const id = await this.#images.idOf(PHOTO, this.#waitingForUpload());
-    const picture = await decodePicture(await this.#engine.picture(id));
+    const picture = await decodePicture(await this.#engine.picture(id, form));
     if (!picture) throw new EngineError("unreadable", "This browser cannot show the picture.");
     return picture;
   }
@@ -231,7 +277,7 @@ export class Workspace {
     if (signal.aborted || !this.#work) return;
     this.#work = { ...this.#work, imageId };
     await this.save();
-    this.#notices.announce("The photo is ready. Click an object.");
+    this.#notices.announce(READY);
   }
 
   /** @param {AbortSignal} signal */
@@ -249,10 +295,10 @@ export class Workspace {
    */
   #failToOpen(error, file, name) {
     if (error instanceof EngineError && ["unreachable", "queue-full", "unauthorized"].includes(error.kind)) {
-      this.#report(error, () => this.open(file, name));
+      this.report(error, () => this.open(file, name));
     } else {
       this.close();
-      this.#report(error);
+      this.report(error);
     }
   }
 
@@ -373,7 +419,10 @@ export class Workspace {
       const answer = await this.#images.withId(PHOTO, (id) =>
         this.#engine.question(id, task, question, { signal }),
       );
-      const added = answer.objects.filter(({ area }) => area > 0).map((found) => newObject(found, source));
+      const { proposes } = this.state;
+      const added = answer.objects
+        .filter(({ area }) => area > 0)
+        .map((found) => ({ ...newObject(found, source), proposed: proposes }));
       if (added.length === 0) {
         this.#notices.show(answer.notes[0] ?? "Nothing was found. Try other words or classes.");
         return;
@@ -407,7 +456,7 @@ export class Workspace {
     this.#references = { ...this.#references, [key]: { file, name } };
     this.#images.add(key, file, name);
     this.store.set({ reference: { key, name, picture, prompts: [] } });
-    this.#images.idOf(key).catch((error) => this.#report(error)); // while a person marks the object
+    this.#images.idOf(key).catch((error) => this.report(error)); // while a person marks the object
   }
 
   /**
@@ -421,7 +470,7 @@ export class Workspace {
       try {
         await ask(signal);
       } catch (error) {
-        if (!signal.aborted) this.#report(error, () => this.enqueue(ask));
+        if (!signal.aborted) this.report(error, () => this.enqueue(ask));
       } finally {
         if (!signal.aborted) this.store.set({ task: null });
       }
@@ -486,6 +535,42 @@ export class Workspace {
 
   redo() {
     this.store.set({ history: redo(this.state.history), preview: null });
+  }
+
+  /**
+   * Accept proposals.
+   * @param {number[]} ids
+   */
+  accept(ids) {
+    const document = acceptObjects(this.#document, ids);
+    if (document === this.#document) return;
+    this.#record(document);
+    this.#notices.announce(`${ids.length} accepted.`);
+  }
+
+  /** Accept the selected proposals; all of them where none is selected. */
+  acceptSelected() {
+    const selected = selectedObjects(this.state).filter(({ proposed }) => proposed);
+    const proposals = selected.length > 0 ? selected : objectsOf(this.state).filter(({ proposed }) => proposed);
+    this.accept(proposals.map(({ id }) => id));
+  }
+
+  /**
+   * Show another version of all objects; undo goes back to the one before.
+   * @param {PhotoDocument} document
+   */
+  replaceDocument(document) {
+    this.#record(document);
+    this.store.set({ selection: [] });
+  }
+
+  /**
+   * Add objects that come from a file.
+   * @param {{label: string | null, score: number, mask: import("./types.js").Rle}[]} imported
+   */
+  addImported(imported) {
+    this.#record(addObjects(this.#document, imported.map((object) => newObject(object, "import"))));
+    this.store.set({ selection: [] });
   }
 
   /**
@@ -650,7 +735,7 @@ export class Workspace {
    * @param {unknown} error
    * @param {() => void} [retry]
    */
-  #report(error, retry) {
+  report(error, retry) {
     if (isAbort(error)) return;
     if (error instanceof EngineError && error.kind === "unauthorized") {
       this.#notices.askForToken((token) => {
@@ -676,7 +761,7 @@ function promptsOf(object) {
 }
 
 /**
- * @param {Answer["objects"][number]} found
+ * @param {{label: string | null, score: number, mask: import("./types.js").Rle}} found
  * @param {string} source
  * @returns {NewObject}
  */

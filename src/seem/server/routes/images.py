@@ -35,6 +35,13 @@ UPLOAD_BODY: dict[str, Any] = {
         "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
     }
 }
+UPLOAD_OPTIONS: dict[str, Any] = {
+    "status_code": 201,
+    "openapi_extra": UPLOAD_BODY,
+    "responses": problem_responses(408, 413, 415),
+}
+"""Of every address whose body is a file."""
+
 ImageId: TypeAlias = Annotated[
     str, Path(min_length=1, max_length=64, description="From the upload: a secret of its user.")
 ]
@@ -135,12 +142,7 @@ async def store_image(
     return to_image_body(image_id, stored, service.settings)
 
 
-@router.post(
-    "/images",
-    status_code=201,
-    openapi_extra=UPLOAD_BODY,
-    responses=problem_responses(408, 413, 415),
-)
+@router.post("/images", **UPLOAD_OPTIONS)
 async def upload_image(
     request: Request, response: Response, service: ServiceOf, name: FileName = None
 ) -> ImageBody:

@@ -37,6 +37,7 @@ class InformationBody(BaseModel):
     limits: dict[str, float] = Field(description="Bytes, pixels, seconds and counts.")
     image_formats: list[str] = Field(description="Formats of `export`.")
     video_formats: list[str] = Field(description="Formats of a job's export.")
+    project: str | None = Field(description="Name of the project; null where there is none.")
 
 
 @router.get("/info")
@@ -48,6 +49,7 @@ async def describe_server(service: ServiceOf) -> InformationBody:
         limits=asdict(service.settings.limits),
         image_formats=[each.name for each in IMAGE_FORMATS],
         video_formats=[each.name for each in VIDEO_FORMATS],
+        project=None if service.project is None else service.project.name,
     )
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, TypeAlias
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 
 from seem.encoded_image import EncodedImage
-from seem.results import Results
 from seem.server.problems import problem_responses
-from seem.server.prompt_schemas import to_prompts
 from seem.server.question_schemas import (
     EverythingQuestion,
     FindQuestion,
@@ -31,129 +30,69 @@ router = APIRouter(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class AskedImage:
+    """An image that a request asks about."""
+
+    image: EncodedImage
+    request: Request
+    service: Service
+
+    async def answer(self, question: Question, *, heavy: bool = True) -> ResultBody:
+        """Answer a question in a worker; `heavy` says that it takes more than a few passes of the network."""
+
+        def work() -> ResultBody:
+            results = question.answer(self.image, self.service.find_image)
+            return to_result_body(results, question.masks, question.has_labels)
+
+        return await self.service.ask(self.request, question.task, work, heavy=heavy)
+
+
+def asked_image(image_id: ImageId, request: Request, service: ServiceOf) -> AskedImage:
+    """Return the image that a request asks about; `Problem` for an unknown id."""
+    return AskedImage(service.find_image(image_id), request, service)
+
+
+Asked: TypeAlias = Annotated[AskedImage, Depends(asked_image)]
+
+
 @router.post("/panoptic")
-async def ask_panoptic(
-    image_id: ImageId, question: PanopticQuestion, request: Request, service: ServiceOf
-) -> ResultBody:
+async def ask_panoptic(question: PanopticQuestion, asked: Asked) -> ResultBody:
     """Segment every thing and stuff region; masks do not overlap."""
-
-    def answer(image: EncodedImage) -> Results:
-        return image.panoptic(question.vocabulary(), question.threshold)
-
-    return await ask_classes(image_id, question, request, service, answer)
+    return await asked.answer(question)
 
 
 @router.post("/instances")
-async def ask_instances(
-    image_id: ImageId, question: InstancesQuestion, request: Request, service: ServiceOf
-) -> ResultBody:
+async def ask_instances(question: InstancesQuestion, asked: Asked) -> ResultBody:
     """Segment every countable thing, best first; masks may overlap."""
-
-    def answer(image: EncodedImage) -> Results:
-        return image.instances(
-            question.vocabulary(),
-            question.threshold,
-            question.top,
-            mask_nms_threshold=question.mask_nms_threshold,
-        )
-
-    return await ask_classes(image_id, question, request, service, answer)
+    return await asked.answer(question)
 
 
 @router.post("/semantic")
-async def ask_semantic(
-    image_id: ImageId, question: SemanticQuestion, request: Request, service: ServiceOf
-) -> ResultBody:
+async def ask_semantic(question: SemanticQuestion, asked: Asked) -> ResultBody:
     """Give every pixel a class; one mask for each class that is there."""
-
-    def answer(image: EncodedImage) -> Results:
-        return image.semantic(question.vocabulary())
-
-    return await ask_classes(image_id, question, request, service, answer)
+    return await asked.answer(question)
 
 
 @router.post("/find")
-async def ask_find(
-    image_id: ImageId, question: FindQuestion, request: Request, service: ServiceOf
-) -> ResultBody:
+async def ask_find(question: FindQuestion, asked: Asked) -> ResultBody:
     """Segment everything that a phrase, or one of several, fits; best first."""
-
-    def answer(image: EncodedImage) -> Results:
-        return image.find(question.phrases, question.threshold, against=question.against)
-
-    return await ask_classes(image_id, question, request, service, answer)
+    return await asked.answer(question)
 
 
 @router.post("/everything")
-async def ask_everything(
-    image_id: ImageId, question: EverythingQuestion, request: Request, service: ServiceOf
-) -> ResultBody:
+async def ask_everything(question: EverythingQuestion, asked: Asked) -> ResultBody:
     """Segment every region, without prompt or class; best first, masks may lie in each other."""
-    image = service.find_image(image_id)
-
-    def work() -> ResultBody:
-        results = image.everything(
-            question.points_per_side,
-            pred_iou_threshold=question.pred_iou_threshold,
-            stability_score_threshold=question.stability_score_threshold,
-            box_nms_threshold=question.box_nms_threshold,
-            crop_n_layers=question.crop_n_layers,
-            min_mask_region_area=question.min_mask_region_area,
-        )
-        return to_result_body(results, question.masks, question.labels)
-
-    return await service.ask(request, "everything", work, heavy=True)
+    return await asked.answer(question)
 
 
 @router.post("/segment")
-async def ask_segment(
-    image_id: ImageId, question: SegmentQuestion, request: Request, service: ServiceOf
-) -> ResultBody:
+async def ask_segment(question: SegmentQuestion, asked: Asked) -> ResultBody:
     """Segment the one object that all prompts together describe."""
-    image = service.find_image(image_id)
-
-    def work() -> ResultBody:
-        prompts = to_prompts(question.prompts, image.hw, service.find_image)
-        results = image.segment(
-            *prompts,
-            text_threshold=question.text_threshold,
-            candidates=question.candidates,
-            refine=question.refine,
-        )
-        return to_result_body(results, question.masks, question.labels)
-
-    return await service.ask(request, "segment", work)
+    return await asked.answer(question, heavy=False)
 
 
 @router.post("/segment-many")
-async def ask_segment_many(
-    image_id: ImageId, question: SegmentManyQuestion, request: Request, service: ServiceOf
-) -> ResultBody:
+async def ask_segment_many(question: SegmentManyQuestion, asked: Asked) -> ResultBody:
     """Segment several objects, each described by its own prompts; ids count them from 1."""
-    image = service.find_image(image_id)
-
-    def work() -> ResultBody:
-        objects = [to_prompts(each, image.hw, service.find_image) for each in question.objects]
-        results = image.segment_many(
-            objects, text_threshold=question.text_threshold, refine=question.refine
-        )
-        return to_result_body(results, question.masks, question.labels)
-
-    return await service.ask(request, "segment-many", work, heavy=True)
-
-
-async def ask_classes(
-    image_id: str,
-    question: Question,
-    request: Request,
-    service: Service,
-    answer: Callable[[EncodedImage], Results],
-) -> ResultBody:
-    """Answer a question whose results have names."""
-    image = service.find_image(image_id)
-
-    def work() -> ResultBody:
-        return to_result_body(answer(image), question.masks, labels=True)
-
-    task = type(question).__name__.removesuffix("Question").lower()
-    return await service.ask(request, task, work, heavy=True)
+    return await asked.answer(question)

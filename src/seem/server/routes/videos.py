@@ -20,7 +20,7 @@ from seem.server.prompt_schemas import MAX_OBJECTS, ObjectSchema, StrictModel, t
 from seem.server.result_schemas import MaskForm, ObjectBody, to_object_bodies
 from seem.server.routes.exports import file_response
 from seem.server.routes.images import (
-    UPLOAD_BODY,
+    UPLOAD_OPTIONS,
     FileName,
     ImageBody,
     check_not_a_form,
@@ -94,12 +94,7 @@ class FramesBody(BaseModel):
     frames: list[FrameBody]
 
 
-@router.post(
-    "/videos",
-    status_code=201,
-    openapi_extra=UPLOAD_BODY,
-    responses=problem_responses(408, 413, 415),
-)
+@router.post("/videos", **UPLOAD_OPTIONS)
 async def upload_video(
     request: Request, response: Response, service: ServiceOf, name: FileName = None
 ) -> VideoBody:

@@ -11,7 +11,7 @@ import { anchorOf } from "./anchor.js";
 import { paintPrompt } from "./prompt_painter.js";
 import { toCanvas } from "./viewport.js";
 
-const FILL = { normal: 0.4, selected: 0.5, preview: 0.3 };
+const FILL = { normal: 0.4, selected: 0.5, preview: 0.3, proposed: 0.22 };
 const EDGE_SHADOW = "rgba(8, 10, 14, 0.75)";
 const CHIP = { background: "rgba(14, 17, 22, 0.86)", text: "#ffffff", height: 24, font: 12.5 };
 const SMOOTH_BELOW = 4; // from this scale on, pixels are shown as squares
@@ -83,7 +83,7 @@ function paintObject(context, viewport, object, isSelected) {
   const color = colorAt(object.color).css;
   const path = outlinePath(bitmapOf(object.mask));
   inPhoto(context, viewport, () => {
-    context.globalAlpha = isSelected ? FILL.selected : FILL.normal;
+    context.globalAlpha = fillOpacity(object, isSelected);
     context.fillStyle = color;
     context.fill(path, "evenodd");
     context.globalAlpha = 1;
@@ -92,10 +92,21 @@ function paintObject(context, viewport, object, isSelected) {
       strokePath(context, viewport, path, "#ffffff", 4);
       strokePath(context, viewport, path, color, 1.5);
     } else {
+      if (object.proposed) context.setLineDash([7 / viewport.scale, 5 / viewport.scale]);
       strokePath(context, viewport, path, EDGE_SHADOW, 3.5);
       strokePath(context, viewport, path, color, 1.75);
     }
   });
+}
+
+/**
+ * Return how opaque an object is: proposals are fainter than what a person has accepted.
+ * @param {PhotoObject} object
+ * @param {boolean} isSelected
+ */
+function fillOpacity({ proposed }, isSelected) {
+  if (isSelected) return FILL.selected;
+  return proposed ? FILL.proposed : FILL.normal;
 }
 
 /**

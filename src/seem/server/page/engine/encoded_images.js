@@ -1,14 +1,14 @@
 /** The pictures that the engine is asked about: encoded when first needed, and again when it has forgotten them. */
 
-/** @import {Engine, Prompt, ReferencePrompt} from "../types.js" */
+/** @import {Engine, ImageDescription, Prompt, ReferencePrompt} from "../types.js" */
 /** @import {Waiting} from "./server_engine.js" */
 
 import { EngineError } from "./engine_error.js";
 
 export class EncodedImages {
   #engine;
-  /** @type {Map<string, {file: Blob, name: string}>} */
-  #pictures = new Map();
+  /** @type {Map<string, (waiting: Waiting) => Promise<ImageDescription>>} */
+  #encoders = new Map();
   /** @type {Map<string, Promise<string>>} */
   #ids = new Map();
 
@@ -19,7 +19,7 @@ export class EncodedImages {
 
   /** Forget all pictures. */
   clear() {
-    this.#pictures.clear();
+    this.#encoders.clear();
     this.#ids.clear();
   }
 
@@ -31,8 +31,17 @@ export class EncodedImages {
    * @param {string | null} [id]  what the engine calls it, where it has been encoded before
    */
   add(key, file, name, id = null) {
-    this.#pictures.set(key, { file, name });
+    this.addEncoder(key, (waiting) => this.#engine.encode(file, name, waiting));
     if (id !== null) this.#ids.set(key, Promise.resolve(id));
+  }
+
+  /**
+   * Make a picture known under a key that the engine has no file of yet: `encode` lets it be encoded.
+   * @param {string} key
+   * @param {(waiting: Waiting) => Promise<ImageDescription>} encode
+   */
+  addEncoder(key, encode) {
+    this.#encoders.set(key, encode);
   }
 
   /**
@@ -56,10 +65,9 @@ export class EncodedImages {
    * @param {Waiting} waiting
    */
   async #encode(key, waiting) {
-    const picture = this.#pictures.get(key);
-    if (!picture) throw new EngineError("gone", "The second picture is gone; choose it again.");
-    const description = await this.#engine.encode(picture.file, picture.name, waiting);
-    return description.id;
+    const encode = this.#encoders.get(key);
+    if (!encode) throw new EngineError("gone", "The second picture is gone; choose it again.");
+    return (await encode(waiting)).id;
   }
 
   /**

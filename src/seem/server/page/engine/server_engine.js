@@ -6,37 +6,30 @@
 
 /** @import {Answer, ImageDescription, Prompt} from "../types.js" */
 
+import { ApiClient } from "./api_client.js";
 import { EngineError } from "./engine_error.js";
 
-const TOKEN_KEY = "seem.token";
-const TYPE_PREFIX = "urn:seem:problem:";
-const MAX_TRIES_WHEN_BUSY = 3;
-const UNREACHABLE =
-  "The server does not answer. See whether seem serve is still running, then try again.";
+/** @typedef {import("./api_client.js").Waiting} Waiting */
 
-/**
- * @typedef {object} Waiting  how a caller waits
- * @property {AbortSignal} [signal]
- * @property {(fraction: number) => void} [onProgress]  of an upload, 0-1
- */
+export { pause } from "./api_client.js";
 
 export class ServerEngine {
   takesVideos = true;
   transferText = "Uploading";
   privacyText = "Photos go to this server alone and are forgotten after an hour; your work is stored in this browser.";
-  #base = new URL("v1/", document.baseURI);
+  #api = new ApiClient();
 
   /**
    * Ask for every address with this token, until the tab is closed.
    * @param {string} token
    */
   useToken(token) {
-    sessionStorage.setItem(TOKEN_KEY, token);
+    this.#api.useToken(token);
   }
 
   /** Describe the model and the limits. */
   describe() {
-    return this.#ask("GET", "info");
+    return this.#api.ask("GET", "info");
   }
 
   /**
@@ -47,16 +40,17 @@ export class ServerEngine {
    * @returns {Promise<ImageDescription>}
    */
   encode(file, name, waiting = {}) {
-    return this.#upload(`images?name=${encodeURIComponent(name)}`, file, waiting);
+    return this.#api.upload(`images?name=${encodeURIComponent(name)}`, file, waiting);
   }
 
   /**
    * Return an encoded image as a picture that every browser draws.
    * @param {string} imageId
+   * @param {"png" | "jpeg"} form
    * @returns {Promise<Blob>}
    */
-  async picture(imageId) {
-    const response = await this.#send("GET", `images/${imageId}/picture?form=png`);
+  async picture(imageId, form = "png") {
+    const response = await this.#api.send("GET", `images/${imageId}/picture?form=${form}`);
     return response.blob();
   }
 
@@ -66,7 +60,7 @@ export class ServerEngine {
    */
   async hasImage(imageId) {
     try {
-      await this.#send("GET", `images/${imageId}`);
+      await this.#api.send("GET", `images/${imageId}`);
       return true;
     } catch (error) {
       if (error instanceof EngineError && error.isForgotten) return false;
@@ -95,7 +89,7 @@ export class ServerEngine {
    * @returns {Promise<Answer>}
    */
   async question(imageId, task, question, waiting = {}) {
-    const answer = await this.#ask("POST", `images/${imageId}/${task}`, question, waiting);
+    const answer = await this.#api.ask("POST", `images/${imageId}/${task}`, question, waiting);
     return { ...answer, objects: answer.objects.map(withPlainMask) };
   }
 
@@ -105,7 +99,7 @@ export class ServerEngine {
    * @returns {Promise<Blob>}
    */
   async exportAnnotations(request) {
-    const response = await this.#send("POST", "export", request);
+    const response = await this.#api.send("POST", "export", request);
     return response.blob();
   }
 
@@ -115,7 +109,7 @@ export class ServerEngine {
    * @param {Waiting} waiting
    */
   uploadVideo(file, name, waiting = {}) {
-    return this.#upload(`videos?name=${encodeURIComponent(name)}`, file, waiting);
+    return this.#api.upload(`videos?name=${encodeURIComponent(name)}`, file, waiting);
   }
 
   /**
@@ -125,7 +119,7 @@ export class ServerEngine {
    * @returns {Promise<ImageDescription>}
    */
   encodeFrame(videoId, index) {
-    return this.#ask("POST", `videos/${videoId}/frames/${index}/image`);
+    return this.#api.ask("POST", `videos/${videoId}/frames/${index}/image`);
   }
 
   /**
@@ -134,17 +128,17 @@ export class ServerEngine {
    * @param {{id: number, frame: number, prompts: Prompt[]}[]} objects
    */
   track(videoId, objects) {
-    return this.#ask("POST", `videos/${videoId}/jobs`, { objects });
+    return this.#api.ask("POST", `videos/${videoId}/jobs`, { objects });
   }
 
   /** @param {string} jobId */
   job(jobId) {
-    return this.#ask("GET", `jobs/${jobId}`);
+    return this.#api.ask("GET", `jobs/${jobId}`);
   }
 
   /** @param {string} jobId */
   async stopJob(jobId) {
-    await this.#send("DELETE", `jobs/${jobId}`);
+    await this.#api.send("DELETE", `jobs/${jobId}`);
   }
 
   /**
@@ -152,7 +146,7 @@ export class ServerEngine {
    * @param {number} start
    */
   jobFrames(jobId, start) {
-    return this.#ask("GET", `jobs/${jobId}/frames?start=${start}&count=50`);
+    return this.#api.ask("GET", `jobs/${jobId}/frames?start=${start}&count=50`);
   }
 
   /**
@@ -161,100 +155,8 @@ export class ServerEngine {
    * @returns {Promise<Blob>}
    */
   async exportTracks(jobId, format) {
-    const response = await this.#send("GET", `jobs/${jobId}/export?format=${format}`);
+    const response = await this.#api.send("GET", `jobs/${jobId}/export?format=${format}`);
     return response.blob();
-  }
-
-  /**
-   * @param {string} method
-   * @param {string} path
-   * @param {object} [body]
-   * @param {Waiting} [waiting]
-   * @returns {Promise<any>}
-   */
-  async #ask(method, path, body, waiting) {
-    const response = await this.#send(method, path, body, waiting);
-    return response.json();
-  }
-
-  /**
-   * Send a request; a busy server is asked again when it says so.
-   * @param {string} method
-   * @param {string} path
-   * @param {object} [body]
-   * @param {Waiting} [waiting]
-   */
-  async #send(method, path, body, waiting = {}) {
-    for (let tries = 1; ; tries += 1) {
-      try {
-        return await this.#sendOnce(method, path, body, waiting);
-      } catch (error) {
-        const isBusy = error instanceof EngineError && error.kind === "queue-full";
-        if (!isBusy || tries === MAX_TRIES_WHEN_BUSY) throw error;
-        await pause(error.retryAfter ?? 1, waiting.signal);
-      }
-    }
-  }
-
-  /**
-   * @param {string} method
-   * @param {string} path
-   * @param {object | undefined} body
-   * @param {Waiting} waiting
-   */
-  async #sendOnce(method, path, body, waiting) {
-    const headers = this.#headers();
-    if (body !== undefined) headers["Content-Type"] = "application/json";
-    let response;
-    try {
-      response = await fetch(new URL(path, this.#base), {
-        method,
-        headers,
-        body: body === undefined ? undefined : JSON.stringify(body),
-        signal: waiting.signal,
-      });
-    } catch (error) {
-      if (error instanceof TypeError) throw new EngineError("unreachable", UNREACHABLE);
-      throw error;
-    }
-    if (!response.ok) {
-      const retryAfter = response.headers.get("Retry-After");
-      throw problemOf(response.status, await response.text(), retryAfter);
-    }
-    return response;
-  }
-
-  /**
-   * Send a file; `fetch` does not tell how far an upload is.
-   * @param {string} path
-   * @param {Blob} file
-   * @param {Waiting} waiting
-   * @returns {Promise<any>}
-   */
-  #upload(path, file, { signal, onProgress }) {
-    return new Promise((resolve, reject) => {
-      const request = new XMLHttpRequest();
-      request.open("POST", new URL(path, this.#base));
-      for (const [name, value] of Object.entries(this.#headers())) {
-        request.setRequestHeader(name, value);
-      }
-      request.setRequestHeader("Content-Type", "application/octet-stream");
-      request.upload.onprogress = (event) => onProgress?.(event.loaded / event.total);
-      request.onload = () => {
-        if (request.status < 300) resolve(JSON.parse(request.responseText));
-        else reject(problemOf(request.status, request.responseText, request.getResponseHeader("Retry-After")));
-      };
-      request.onerror = () => reject(new EngineError("unreachable", UNREACHABLE));
-      request.onabort = () => reject(new DOMException("No longer wanted", "AbortError"));
-      signal?.addEventListener("abort", () => request.abort(), { once: true });
-      request.send(file);
-    });
-  }
-
-  /** @returns {Record<string, string>} */
-  #headers() {
-    const token = sessionStorage.getItem(TOKEN_KEY);
-    return token ? { Authorization: `Bearer ${token}` } : {};
   }
 }
 
@@ -265,40 +167,4 @@ export class ServerEngine {
 function withPlainMask(object) {
   const { size, counts } = object.mask;
   return { ...object, mask: { size, counts } };
-}
-
-/**
- * Turn an error of the API into one that can be shown.
- * @param {number} status
- * @param {string} text
- * @param {string | null} retryAfter
- */
-function problemOf(status, text, retryAfter) {
-  const seconds = retryAfter === null ? null : Number(retryAfter);
-  try {
-    const problem = JSON.parse(text);
-    return new EngineError(problem.type.replace(TYPE_PREFIX, ""), problem.detail, seconds);
-  } catch {
-    return new EngineError("internal", `The server answered with status ${status}.`, seconds);
-  }
-}
-
-/**
- * Wait, or until nobody waits any more.
- * @param {number} seconds
- * @param {AbortSignal} [signal]
- * @returns {Promise<void>}
- */
-export function pause(seconds, signal) {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, seconds * 1000);
-    signal?.addEventListener(
-      "abort",
-      () => {
-        clearTimeout(timer);
-        reject(signal.reason);
-      },
-      { once: true },
-    );
-  });
 }

@@ -27,7 +27,7 @@ const PICTURES = [
 ];
 
 /** @type {Record<string, {name: string, text: string, suffix: string}>} */
-const FORMATS = {
+export const FORMATS = {
   coco: { name: "COCO", text: "Run-length masks, JSON", suffix: "coco.json" },
   "coco-polygons": { name: "COCO polygons", text: "Outlines, JSON", suffix: "coco_polygons.json" },
   "coco-panoptic": { name: "COCO panoptic", text: "A segment for every pixel", suffix: "coco_panoptic.zip" },

@@ -2,6 +2,7 @@
 
 /** @import {Workspace} from "../workspace.js" */
 /** @import {PhotoCanvas} from "../canvas/photo_canvas.js" */
+/** @import {ProjectSession} from "../project/project_session.js" */
 /** @import {Tool} from "../tools/tools.js" */
 /** @import {ObjectList} from "./object_list.js" */
 
@@ -15,6 +16,7 @@ import { toggleAll } from "./object_list.js";
  * @property {ObjectList} objects
  * @property {() => Tool | null} tool
  * @property {() => void} showExport
+ * @property {ProjectSession} project
  */
 
 /**
@@ -54,16 +56,32 @@ const FURTHER_KEYS = [
   { shown: "Space + drag", text: "Move the photo" },
 ];
 
+/**
+ * @param {KeyTargets} targets
+ * @returns {ReturnType<typeof shortcutsOf>}
+ */
+function projectShortcuts({ project, workspace }) {
+  return [
+    { keys: ["pagedown"], shown: "Page Down", text: "Project: next photo", act: () => project.step(1) },
+    { keys: ["pageup"], shown: "Page Up", text: "Project: previous photo", act: () => project.step(-1) },
+    { keys: ["g"], shown: "G", text: "Project: find my classes", act: () => byId("propose-classes").click() },
+    { keys: ["y"], shown: "Y", text: "Project: accept the selected proposals, or all", act: () => workspace.acceptSelected() },
+  ];
+}
+
+const FINISH_KEY = { shown: "Ctrl+Enter", text: "Project: accept all, done, next photo" };
+
 /** @param {KeyTargets} targets */
 export function mountKeyboard(targets) {
-  const shortcuts = shortcutsOf(targets);
+  const ofProject = projectShortcuts(targets);
+  const shortcuts = [...shortcutsOf(targets), ...ofProject];
   const actions = new Map(shortcuts.flatMap(({ keys, act }) => keys.map((key) => [key, act])));
   document.addEventListener("keydown", (event) => {
     if (isTyping(event) || document.querySelector("dialog[open]")) return;
     if (event.ctrlKey || event.metaKey) undoOrRedo(event, targets.workspace);
     else if (!event.altKey) press(event, actions, targets);
   });
-  showShortcuts([...shortcuts, ...FURTHER_KEYS]);
+  showShortcuts([...shortcuts, FINISH_KEY, ...FURTHER_KEYS]);
 }
 
 /**

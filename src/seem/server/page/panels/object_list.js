@@ -75,10 +75,11 @@ export class ObjectList {
     const isSelected = state.selection.includes(object.id);
     const item = element(
       "li",
-      { class: `object-row${isSelected ? " is-selected" : ""}${object.visible ? "" : " is-hidden"}` },
+      { class: rowClass(object, isSelected) },
       this.#swatch(object),
       this.#renamedId === object.id ? this.#nameField(object) : this.#nameButton(object, isSelected),
       element("span", { class: "score", title: "How sure the model is" }, `${Math.round(object.score * 100)}%`),
+      ...(object.proposed ? [this.#acceptButton(object)] : []),
       this.#eyeButton(object),
     );
     return item;
@@ -151,6 +152,22 @@ export class ObjectList {
   }
 
   /** @param {PhotoObject} object */
+  #acceptButton(object) {
+    return element(
+      "button",
+      {
+        type: "button",
+        class: "icon-button small accept",
+        "aria-label": `Accept ${nameOf(object)}`,
+        title: "Accept this proposal (Y)",
+        "data-focus": `object-${object.id}-accept`,
+        on: { click: () => this.#workspace.accept([object.id]) },
+      },
+      icon("check"),
+    );
+  }
+
+  /** @param {PhotoObject} object */
   #eyeButton(object) {
     const act = object.visible ? "Hide" : "Show";
     return element(
@@ -188,6 +205,16 @@ export class ObjectList {
     next?.focus();
     if (next) this.#workspace.select(Number(next.dataset.id), event.shiftKey);
   }
+}
+
+/**
+ * @param {PhotoObject} object
+ * @param {boolean} isSelected
+ */
+function rowClass({ visible, proposed }, isSelected) {
+  const states = { "is-selected": isSelected, "is-hidden": !visible, "is-proposed": proposed };
+  const names = Object.entries(states).flatMap(([name, holds]) => (holds ? [name] : []));
+  return ["object-row", ...names].join(" ");
 }
 
 /** @param {Workspace} workspace */

@@ -38,6 +38,7 @@ import { startHistory } from "./history.js";
  * @property {Bitmap | null} preview
  * @property {string[]} classes  a person's own
  * @property {boolean} usesClasses
+ * @property {boolean} proposes  answers about the whole photo are proposals, which a person accepts
  * @property {number | null} threshold  of scores, 0-1; null: the model's own
  * @property {Reference | null} reference
  * @property {Video | null} video  whose first frame the photo is
@@ -59,6 +60,7 @@ export const INITIAL_STATE = {
   preview: null,
   classes: [],
   usesClasses: false,
+  proposes: false,
   threshold: null,
   reference: null,
   video: null,

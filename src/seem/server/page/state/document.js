@@ -18,6 +18,21 @@ export function findObject(document, id) {
 }
 
 /**
+ * Accept proposals: from now on they are objects like those that a person has drawn.
+ * @param {PhotoDocument} document
+ * @param {number[]} ids
+ * @returns {PhotoDocument}
+ */
+export function acceptObjects(document, ids) {
+  const isAccepted = (/** @type {PhotoObject} */ { id, proposed }) => proposed && ids.includes(id);
+  if (!document.objects.some(isAccepted)) return document;
+  const objects = document.objects.map((object) =>
+    isAccepted(object) ? { ...object, proposed: false, source: "accepted" } : object,
+  );
+  return { ...document, objects };
+}
+
+/**
  * Add objects; those that an earlier question of the same source gave are replaced.
  * @param {PhotoDocument} document
  * @param {NewObject[]} added
@@ -34,7 +49,7 @@ export function addObjects(document, added, replacedSource = null) {
 }
 
 /**
- * Change some fields of an object; an unknown id changes nothing.
+ * Change some fields of an object; an unknown id changes nothing. A proposal whose source changes is one no longer.
  * @param {PhotoDocument} document
  * @param {number} id
  * @param {Partial<PhotoObject>} changes
@@ -42,8 +57,9 @@ export function addObjects(document, added, replacedSource = null) {
  */
 export function changeObject(document, id, changes) {
   if (!findObject(document, id)) return document;
+  const decided = "source" in changes ? { proposed: false } : {};
   const objects = document.objects.map((object) =>
-    object.id === id ? { ...object, ...changes } : object,
+    object.id === id ? { ...object, ...changes, ...decided } : object,
   );
   return { ...document, objects };
 }

@@ -1,0 +1,1 @@
+"""A backend for Label Studio's machine-learning protocol: clicks and boxes in; brushes, bitmasks or polygons out."""
