@@ -788,15 +788,9 @@ def test_results_that_do_not_record_their_options_are_gone_on_with(run, folder):
     assert run(folder, "--point", "4,2", "--resume", "--quiet").code == 0
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--overwrite"], "--resume leaves results as they are and --overwrite replaces them"),
-        (["--format", "coco"], "--format needs all photos at once"),
-    ],
-)
-def test_going_on_excludes_what_needs_all_photos(run, folder, arguments, message):
-    assert refused(run(folder, "--resume", *arguments), 2, message)
+def test_going_on_excludes_overwriting(run, folder):
+    message = "--resume leaves results as they are and --overwrite replaces them"
+    assert refused(run(folder, "--resume", "--overwrite"), 2, message)
 
 
 def test_overwriting_leaves_no_older_mask_behind(run, photo):

@@ -1,6 +1,7 @@
 """`seem segment --format`: data sets of all photos beside the results of each."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from seem.checkpoints.network import MODEL_KEY
 from seem.checkpoints.safe import write_tensors
 from seem.cli.main import main
 from seem.encoded_image import EncodedImage
+from seem.errors import SeemError
 from tiny import CONFIGS, picture, tiny_network
 
 
@@ -29,10 +31,10 @@ def run(tmp_path, monkeypatch, capfd, weights):
     for name, config in CONFIGS.items():
         monkeypatch.setitem(zoo.MODEL_CARDS, name, replace(zoo.MODEL_CARDS[name], config=config))
 
-    def run(*arguments):
+    def run(*arguments, verb="segment"):
         capfd.readouterr()
         options = ["--model", str(weights), "--device", "cpu", "--precision", "exact"]
-        return main(["segment", *map(str, arguments), *options]), *capfd.readouterr()
+        return main([verb, *map(str, arguments), *options]), *capfd.readouterr()
 
     return run
 
@@ -93,18 +95,120 @@ def test_copies_are_no_photos_of_the_next_run(run, photos):
     assert named[0] == 0, named[2]  # unless they are named
 
 
-def test_an_interrupted_run_leaves_data_sets_of_the_photos_so_far(run, photos, monkeypatch):
+def interrupt_at(monkeypatch, name):
     original = EncodedImage.segment_many
 
     def interrupted(self, *arguments, **options):
-        if self.name == "b.png":
+        if self.name == name:
             raise KeyboardInterrupt
         return original(self, *arguments, **options)
 
     monkeypatch.setattr(EncodedImage, "segment_many", interrupted)
-    assert run("photos", "--point", "9,9", "--format", "coco")[0] == 130
+
+
+def files_of(folder):
+    """The files of the data sets: JSON files of photos hold the seconds that they took."""
+    data_sets = [Path(folder, name) for name in ("coco", "labelme", "yolo")]
+    files = [path for home in data_sets for path in home.rglob("*") if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def test_an_interrupted_run_goes_on_and_makes_the_same_data_sets(run, photos, monkeypatch):
+    call = ("photos", "--point", "9,9", "--format", "coco,labelme,yolo")
+    assert run(*call, "--out", "whole")[0] == 0
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, "b.png")
+        assert run(*call)[0] == 130
+    assert not files_of("seem-out")
+    code, _out, err = run(*call, "--resume")
+    assert code == 0, err
+    assert "1 of 3 photos have results already" in err
+    assert len(files_of("whole")) > 8
+    assert files_of("seem-out") == files_of("whole")
+
+
+def test_saved_results_become_further_data_sets_without_the_model(run, photos):
+    assert run("photos", "--point", "9,9")[0] == 0
+    run_without_model = ("photos", "--point", "9,9", "--resume", "--format", "geojson")
+    code, _, err = run(*run_without_model, "--quiet")
+    assert (code, err) == (0, "")
+    features = content("geojson/trip/a.geojson")["features"]
+    assert len(features) == len(content("trip/a.json")["annotations"]) > 0
+
+
+def test_a_saved_result_that_was_damaged_is_named(run, photos):
+    assert run("photos", "--point", "9,9")[0] == 0
+    Path("seem-out/b.json").write_text('{"images": []}')
+    code, _, err = run("photos", "--point", "9,9", "--resume", "--quiet", "--format", "coco")
+    assert code == 1
+    assert err.startswith("seem: seem-out/b.json holds no result (IndexError")
+    assert not Path("seem-out/coco/annotations").exists()
+
+
+def test_a_photo_that_failed_is_in_no_data_set(run, photos, monkeypatch):
+    original = EncodedImage.segment_many
+
+    def failing(self, *arguments, **options):
+        if self.name == "b.png":
+            raise SeemError("no luck")
+        return original(self, *arguments, **options)
+
+    assert run("photos", "--point", "9,9")[0] == 0
+    monkeypatch.setattr(EncodedImage, "segment_many", failing)
+    assert run("photos", "--point", "9,9", "--overwrite", "--format", "coco")[0] == 1
     images = content("coco/annotations/instances_all.json")["images"]
-    assert [row["file_name"] for row in images] == ["a.png"]
+    assert [row["file_name"] for row in images] == ["a.png", "trip/a.png"]
+
+
+# --- seem label -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def label(run):
+    """Run `seem label` with the tiny network."""
+    return lambda *arguments: run(*arguments, verb="label")
+
+
+def test_label_writes_a_data_set_and_a_page_to_look_it_through(label, photos):
+    code, out, err = label("photos", "--classes", "cat,dog", "--threshold", "0", "--format", "voc")
+    assert code == 0, err
+    assert "seem-out/review/index.html" in out
+    assert Path("seem-out/voc/SegmentationClass/trip/a.png").is_file()
+    labels = Path("seem-out/voc/labelmap.txt").read_text().splitlines()
+    assert labels[2:] == ["cat:128,0,0::", "dog:0,128,0::"]
+    page = Path("seem-out/review/index.html").read_text()
+    lowest = {}
+    for name in ("a", "b", "trip/a"):
+        lowest[f"{name}.png"] = min(row["score"] for row in content(f"{name}.json")["annotations"])
+    order = sorted(lowest, key=lowest.get)
+    assert re.findall(r"<strong>(.*?)</strong>", page) == order
+    for link in re.findall(r'(?:href|src)="(.*?)"', page):
+        assert Path("seem-out/review", link).is_file()
+
+
+def test_label_writes_coco_unless_another_format_is_named(label, photos):
+    assert label("photos/a.png", "--classes", "cat", "--threshold", "0")[0] == 0
+    assert content("coco/annotations/instances_all.json")["categories"][0]["name"] == "cat"
+
+
+def test_label_makes_panoptic_maps_of_panoptic_results(label, photos):
+    assert label("photos/a.png", "--classes", "cat,sky", "--format", "coco-panoptic")[0] == 0
+    assert content("a.json")["seem"]["task"] == "panoptic"
+    code, _, err = label("photos", "--classes", "cat", "--format", "coco-panoptic,yolo")
+    assert code == 2
+    assert "yolo has objects one by one" in err
+
+
+def test_label_goes_on_and_replaces_the_page(label, photos, monkeypatch):
+    call = ("photos", "--classes", "cat", "--threshold", "0")
+    assert label(*call)[0] == 0
+    Path("seem-out/b.json").unlink()
+    Path("seem-out/review/0009.jpg").write_bytes(b"of a longer page")
+    code, _, err = label(*call, "--resume")
+    assert code == 0, err
+    assert sorted(path.name for path in Path("seem-out/review").iterdir()) == [
+        "0001.jpg", "0002.jpg", "0003.jpg", "index.html",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from seem.annotation_formats.annotated_image import AnnotatedImage, AnnotatedObject
 from seem.annotation_formats.classes import ClassTable
-from seem.annotation_formats.outlines import PixelPolygon, trace_polygons
+from seem.annotation_formats.outlines import PolygonWithHoles, trace_polygons
 from seem.annotation_formats.writer import WriterSettings, to_json
 from seem.mask_codec import PackedMask
 
@@ -113,7 +113,7 @@ def _transform_message(transform: Sequence[float], fault: str) -> str:
     return f"transform is {tuple(transform)}; {fault} (x = a column + b row + c, y = d column + e row + f)."
 
 
-def _rings(polygon: PixelPolygon, transform: GeoTransform) -> list[list[list[float]]]:
+def _rings(polygon: PolygonWithHoles, transform: GeoTransform) -> list[list[list[float]]]:
     """Return the rings of a polygon, the exterior first and counterclockwise, holes clockwise, each closed."""
     a, b, _, d, e, _ = transform
     is_mirrored = a * e < b * d

@@ -68,7 +68,7 @@ def trace_outlines(mask: PackedMask) -> list[Outline]:
 
 
 @dataclass(frozen=True, slots=True)
-class PixelPolygon:
+class PolygonWithHoles:
     """One connected part of a mask (pixels joined by their sides), along the edges of its pixels, as x, y.
 
     Rings are (N, 2), their first corner is not repeated, and none touches itself; the signed area of `exterior` is
@@ -79,7 +79,7 @@ class PixelPolygon:
     holes: tuple[NDArray[np.float64], ...]
 
 
-def trace_polygons(mask: PackedMask) -> list[PixelPolygon]:
+def trace_polygons(mask: PackedMask) -> list[PolygonWithHoles]:
     """Trace the parts of a mask as polygons with holes, from top to bottom; an empty mask has none.
 
     Pixel (i, j) covers x from i to i + 1 and y from j to j + 1, so the area of the polygons is that of the mask. They
@@ -101,7 +101,8 @@ def trace_polygons(mask: PackedMask) -> list[PixelPolygon]:
             else:
                 holes.setdefault(part, []).append(corners[::-1] if is_clockwise else corners)
     return [
-        PixelPolygon(exterior, tuple(holes.get(part, ()))) for part, exterior in exteriors.items()
+        PolygonWithHoles(exterior, tuple(holes.get(part, ())))
+        for part, exterior in exteriors.items()
     ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -42,10 +42,14 @@ class DatasetOptions(OptionGroup):
         typer.Option(
             "--copy-photos",
             metavar=FLAG,
-            help="Also copy the photos into the data sets of --format (yolo always does).",
+            help="Also copy the photos into the data sets of --format (yolo and voc always do).",
             rich_help_panel=RESULTS_PANEL,
         ),
     ] = False
+
+    def with_format(self, name: str) -> DatasetOptions:
+        """Return the options with one format."""
+        return replace(self, format=[name])
 
     def open(self, folder: Path, overwrite: bool, has_boxes: bool) -> DatasetExport | None:
         """Check the options and open the data sets; None if there is none. `has_boxes`: ids are of --boxes too."""

@@ -300,6 +300,26 @@ def check_size_of(model: str, size: int | None) -> None:
         check_short_side(size, card.config().image)
 
 
+ResumeOption: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        metavar=FLAG,
+        help="Go on with an interrupted call: photos that have results are left out.",
+        rich_help_panel=RESULTS_PANEL,
+    ),
+]
+WorkersOption: TypeAlias = Annotated[
+    int,
+    typer.Option(
+        "--workers",
+        metavar="N",
+        help="Processes that read and encode photos on a CPU. Default: this one alone.",
+        rich_help_panel=MODEL_PANEL,
+    ),
+]
+
+
 @dataclass(frozen=True, slots=True)
 class OutputOptions(OptionGroup):
     """Where result files go, and how much is printed."""

@@ -30,7 +30,7 @@ from seem.cli.options import (
 )
 from seem.cli.prompts import read_option
 from seem.cli.report import ProgressReporter
-from seem.cli.segment import with_origin
+from seem.cli.segmentation import with_origin
 from seem.encoded_image import EncodedImage
 from seem.loading import load
 from seem.model import Model

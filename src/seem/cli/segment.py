@@ -2,44 +2,26 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from seem.cli.dataset_options import DatasetOptions, describe_datasets
-from seem.cli.errors import print_error, report_error, write_line
-from seem.cli.graph_choice import choose_graphs
-from seem.cli.image_files import STANDARD_INPUT, ImageJob, plan_jobs, report_unusable
+from seem.cli.dataset_options import DatasetOptions
 from seem.cli.options import (
     FLAG,
-    MODEL_PANEL,
     RESULTS_PANEL,
     ModelOptions,
     OutputOptions,
     PhotosArgument,
     PromptOptions,
+    ResumeOption,
+    WorkersOption,
     takes_option_groups,
 )
 from seem.cli.prompts import objects_from_options, typed_prompts
-from seem.cli.report import ProgressReporter
-from seem.cli.resuming import EarlierResults, recorded_options
-from seem.cli.segment_request import AnswerOptions, AskedImage, FullImageOptions, SegmentRequest
-from seem.errors import SeemError
-from seem.exported_model import ExportedModel
-from seem.read_ahead import check_workers, run_ahead
-from seem.results import Results
-from seem.results.datasets import DatasetExport
-
-if TYPE_CHECKING:
-    from seem.model import Model
-else:  # imported with PyTorch, where a model is loaded
-    Model = Any
+from seem.cli.resuming import recorded_options
+from seem.cli.segment_request import AnswerOptions, FullImageOptions, SegmentRequest
+from seem.cli.segmentation import SegmentationCall, SegmentationPlan
 
 
 @takes_option_groups
@@ -53,15 +35,7 @@ def segment_command(
     network: ModelOptions,
     output: OutputOptions,
     datasets: DatasetOptions,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume",
-            metavar=FLAG,
-            help="Go on with an interrupted call: photos that have results are left out.",
-            rich_help_panel=RESULTS_PANEL,
-        ),
-    ] = False,
+    resume: ResumeOption = False,
     embeddings: Annotated[
         bool,
         typer.Option(
@@ -71,15 +45,7 @@ def segment_command(
             rich_help_panel=RESULTS_PANEL,
         ),
     ] = False,
-    workers: Annotated[
-        int,
-        typer.Option(
-            "--workers",
-            metavar="N",
-            help="Processes that read and encode photos on a CPU. Default: this one alone.",
-            rich_help_panel=MODEL_PANEL,
-        ),
-    ] = 1,
+    workers: WorkersOption = 1,
     as_json: Annotated[
         bool,
         typer.Option(
@@ -118,209 +84,11 @@ def segment_command(
     objects = objects_from_options(ctx, prompts)
     request = SegmentRequest.from_options(objects, answer, image, datasets.ids_from)
     options = [*typed_prompts(ctx, prompts), *recorded_options(answer, image, network, embeddings)]
-    earlier = EarlierResults()
-    if resume:
-        jobs, earlier = plan_remaining_jobs(photos, output, options, bool(datasets.format))
-    else:
-        jobs = plan_jobs(photos, output.out, output.overwrite, "pass --resume, --overwrite")
-    if not jobs:
-        return
-    export = datasets.open(output.out, output.overwrite, request.boxes is not None)
-    reporter = ProgressReporter(len(jobs), output.out, as_json, output.quiet)
-    network.check_size()
-    check_worker_option(workers, jobs)
-    codes = report_unusable(jobs, request.check_image)
-    if codes:
-        raise typer.Exit(reporter.finished(codes))
-    started = time.perf_counter()
-    model = open_model(network, request, embeddings, workers, len(jobs))
-    request.check_model(model)
-    earlier.check_model(model)
-    if request.boxes is not None and not output.quiet:
-        for note in request.boxes.notes:
-            print_error(note)
-    reporter.model_loaded(model, time.perf_counter() - started)
-    segmentation = ImageSegmentation(
-        model,
-        request,
-        network.size,
-        output.overwrite or resume,
-        embeddings,
-        reporter,
-        export,
-        tuple(options),
-        workers,
-    )
-    code = segmentation.run(jobs)
+    plan = SegmentationPlan.of(photos, output, options, resume=resume)
+    export = None
+    if plan.all_jobs:
+        export = datasets.open(output.out, output.overwrite or resume, request.boxes is not None)
+    call = SegmentationCall(request, network, output, workers, embeddings, as_json)
+    code = call.run(plan, export)
     if code:
         raise typer.Exit(code)
-
-
-def open_model(
-    network: ModelOptions,
-    request: SegmentRequest,
-    embeddings: bool,
-    workers: int,
-    num_photos: int,
-) -> Model | ExportedModel:
-    """Load the model, or its exported graphs where they answer and PyTorch is not there or not worth its start."""
-    option = "--embeddings" if embeddings else request.option_beyond_graphs()
-    if workers > 1:
-        option = f"--workers {workers}"
-    graphs = choose_graphs(network, option, num_photos)
-    if graphs is not None:
-        return ExportedModel(graphs)
-    from seem.preprocess import check_short_side
-
-    model = network.load()
-    check_short_side(network.size, model.network.config.image)
-    check_workers(workers, model.device.type)
-    return model
-
-
-def check_worker_option(workers: int, jobs: Sequence[ImageJob]) -> None:
-    """Raise `ValueError` for a number of processes that cannot share these images."""
-    check_workers(workers, "cpu")
-    if workers > 1 and any(job.image.source == STANDARD_INPUT for job in jobs):
-        raise ValueError(
-            f"--workers {workers} processes read files, not standard input; leave it or - out."
-        )
-
-
-def plan_remaining_jobs(
-    photos: Sequence[str], output: OutputOptions, options: Sequence[str], has_datasets: bool
-) -> tuple[list[ImageJob], EarlierResults]:
-    """Return the images that have no results yet, and the results that are there.
-
-    Raises `ValueError` for options that exclude going on, and for results of other options than these.
-    """
-    if output.overwrite:
-        raise ValueError(
-            "--resume leaves results as they are and --overwrite replaces them; choose one."
-        )
-    if has_datasets:
-        raise ValueError(
-            "--resume goes on with single files, --format needs all photos at once; leave one of them away."
-        )
-    planned = plan_jobs(photos, output.out, overwrite=True)
-    jobs = [job for job in planned if not job.is_complete]
-    earlier = EarlierResults.read([job.record_file for job in planned if job.is_complete])
-    earlier.check_options(options)
-    num_complete = len(planned) - len(jobs)
-    if num_complete and not output.quiet:
-        write_line(f"{num_complete} of {len(planned)} photos have results already.", to_errors=True)
-    return jobs, earlier
-
-
-@dataclass(frozen=True, slots=True)
-class JobAnswer:
-    """An image and its results, or the error that it met."""
-
-    job: ImageJob
-    results: Results | Exception
-
-
-@dataclass(frozen=True, slots=True)
-class ImageSegmentation:
-    """A request to a loaded model, with the settings that hold for every image."""
-
-    model: Model | ExportedModel
-    request: SegmentRequest
-    size: int | None
-    overwrite: bool
-    embeddings: bool
-    reporter: ProgressReporter
-    export: DatasetExport | None = None
-    options: tuple[str, ...] = ()
-    workers: int = 1
-
-    def run(self, jobs: Sequence[ImageJob]) -> int:
-        """Segment one image after the other and return the exit code; an error ends that image alone."""
-        try:
-            codes = list(self.reporter.iterate(self.exit_codes(jobs)))
-        finally:  # an interrupted run leaves data sets of the images so far
-            self.finish_datasets()
-        return self.reporter.finished(codes)
-
-    def exit_codes(self, jobs: Sequence[ImageJob]) -> Iterator[int]:
-        """Yield the exit code of every image; results are written while the next image is segmented.
-
-        Raises `OSError` if results cannot be written, which would happen to every other image as well.
-        """
-        with (
-            ThreadPoolExecutor(1, "seem-write") as writer,
-            closing(self.answer_each(jobs)) as answers,
-        ):
-            for code in run_ahead(writer, self.write, answers, num_ahead=1):
-                yield code.result()
-
-    def answer_each(self, jobs: Sequence[ImageJob]) -> Generator[JobAnswer]:
-        """Yield the results of every image, or the error that it met."""
-        for job, image in zip(jobs, self.encode(jobs), strict=True):
-            yield JobAnswer(job, self.answer(job, image))
-
-    def encode(self, jobs: Sequence[ImageJob]) -> Iterator[AskedImage | Exception]:
-        """Yield the encoded image of every job, or the error that it met."""
-        if not isinstance(self.model, ExportedModel):
-            from seem.cli.job_images import encode_jobs
-
-            yield from encode_jobs(self.model, jobs, self.size, self.workers)
-            return
-        for job in jobs:
-            try:
-                image: AskedImage | Exception = self.model.encode(job.image.open(), self.size)
-            except Exception as error:
-                image = error
-            yield image
-
-    def answer(self, job: ImageJob, image: AskedImage | Exception) -> Results | Exception:
-        """Return the results about an image, with labels, or the error that it met."""
-        if isinstance(image, Exception):
-            return image
-        try:
-            results = with_origin(self.request.run(image), job.image.name, self.options)
-            results.labels  # noqa: B018  (computed here: the network runs in one thread)
-        except Exception as error:
-            return error
-        return results
-
-    def write(self, answer: JobAnswer) -> int:
-        """Write the results about an image, or report its error, and return the exit code."""
-        job, results = answer.job, answer.results
-        if isinstance(results, Exception):
-            return report_error(results, about=job.image.source)
-        started = time.perf_counter()
-        try:
-            paths = results.save(job.folder, job.stem, self.overwrite, embeddings=self.embeddings)
-            if self.export is not None:
-                self.export.add(
-                    results,
-                    file=job.image.file,
-                    file_name=job.file_name,
-                    stem=job.name.as_posix(),
-                )
-        except Exception as error:
-            if isinstance(error, OSError) and not isinstance(error, (SeemError, FileExistsError)):
-                raise
-            return report_error(error, about=job.image.source)
-        self.reporter.image_saved(job, results, paths, time.perf_counter() - started)
-        return 0
-
-    def finish_datasets(self) -> None:
-        """Write the files about all images, and print what was left out of them."""
-        if self.export is None:
-            return
-        paths = self.export.finish()
-        if self.reporter.quiet:
-            return
-        for note in self.export.notes:
-            print_error(note)
-        if not self.reporter.as_json:
-            for line in describe_datasets(paths):
-                self.reporter.print_line(f"  {line}")
-
-
-def with_origin(results: Results, name: Path, options: tuple[str, ...] | None = None) -> Results:
-    """Return results whose JSON file names the image with its sub-folder, and the options of the call."""
-    provenance = replace(results.provenance, image_name=name.as_posix(), options=options)
-    return replace(results, provenance=provenance)

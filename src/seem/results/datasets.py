@@ -116,8 +116,11 @@ class DatasetExport:
             file = photos / name
         if stem is None:
             stem = self._free_stem(name)
-        self._stems.add(stem)
-        image = annotate_image(results, file=file, file_name=str(name), stem=stem)
+        self.add_image(annotate_image(results, file=file, file_name=str(name), stem=stem))
+
+    def add_image(self, image: AnnotatedImage) -> None:
+        """Write an image whose name no other image of the data sets has."""
+        self._stems.add(image.stem)
         for writer in self.writers:
             writer.add(image)
 

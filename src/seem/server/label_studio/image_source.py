@@ -93,7 +93,7 @@ class TaskImageSource:
 
     def _download(self, address: str, max_bytes: int) -> bytes:
         request = urllib.request.Request(address, headers=self._headers())
-        content = fetch(request, max_bytes + 1)
+        content = read_response(request, max_bytes + 1)
         if len(content) > max_bytes:
             raise Problem("too-large", f"The image has more than {max_bytes:,} bytes.")
         return content
@@ -111,13 +111,13 @@ class TaskImageSource:
             headers={"Content-Type": "application/json"},
         )
         try:
-            access = json.loads(fetch(request, 100_000))["access"]
+            access = json.loads(read_response(request, 100_000))["access"]
         except (ValueError, KeyError, TypeError):
             raise unreadable("its answer to the token is not understood") from None
         return {"Authorization": f"Bearer {access}"}
 
 
-def fetch(request: urllib.request.Request, max_bytes: int) -> bytes:
+def read_response(request: urllib.request.Request, max_bytes: int) -> bytes:
     """Send a request to Label Studio and read at most so many bytes of the answer; `Problem` where that fails."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), RefusedRedirects)
     try:
