@@ -136,12 +136,14 @@ def measure(address: str, num_users: int, num_clicks: int, is_static: bool) -> d
             for user in users:
                 user.click(number)
             users[0].page.wait_for_timeout(PAUSE_MILLISECONDS)
-        milliseconds = [value for user in users for value in user.painted]
+        milliseconds: list[float] = []
+        for user in users:
+            milliseconds += user.painted
         threads = users[0].page.evaluate("crossOriginIsolated")
-        ready = {
-            name: round(statistics.median(user.ready_seconds[name] for user in users), 3)
-            for name in users[0].ready_seconds
-        }
+        ready: dict[str, float] = {}
+        for name in users[0].ready_seconds:
+            seconds = statistics.median(user.ready_seconds[name] for user in users)
+            ready[name] = round(seconds, 3)
         browser.close()
     return {
         "users": num_users,

@@ -54,6 +54,7 @@ IN_FOLDERS = (
     "model.safetensors",
     "best.safetensors",
 )  # what a folder may hold: a model, or the best of a run
+EXPORT_RECORD = "preprocess.json"  # of a folder that `seem export` has written
 DEFAULT_PRESENCE_MIDPOINT = 0.2  # among a few dozen classes; fine-tuning measures its own
 DEFAULT_REGION_THRESHOLD = 0.4
 EMBEDDED = "nano.safetensors"  # the weights that ship in the package's assets
@@ -176,6 +177,10 @@ def file_in(folder: Path) -> Path:
             return folder / name
     if (folder / CONFIG_FILE).is_file():
         check_config_file(folder / CONFIG_FILE, str(folder))
+    if (folder / EXPORT_RECORD).is_file():
+        raise SeemError(
+            f"{folder} holds exported graphs and no weights; they are run by seem segment --model and by seem_lite."
+        )
     raise SeemError(
         f"{folder} holds neither {' nor '.join(IN_FOLDERS)}; name a file of weights, or the folder of a run that has "
         "written some."

@@ -54,7 +54,7 @@ def save_model(
     metadata = model_metadata(model, fine_tuned_on)
     tensors = {}
     for name, tensor in model.network.state_dict().items():
-        tensors[name] = shortened(tensor)
+        tensors[name] = in_half_precision(tensor)
 
     def write_weights(path: Path) -> None:
         write_tensors(path, tensors, metadata)
@@ -75,7 +75,7 @@ def json_writer(content: Mapping[str, Any]) -> Callable[[Path], None]:
     return text_writer(lambda: json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
-def shortened(tensor: Tensor) -> Tensor:
+def in_half_precision(tensor: Tensor) -> Tensor:
     """Return a tensor in half precision if that changes no number, as with weights that came in it."""
     if tensor.dtype is not torch.float32:
         return tensor

@@ -19,7 +19,8 @@ FILES = {
 
 CALLS_WITH_A_FILE = {
     "segment": ["segment {}.png", "segment photo.png --boxes {}.json", "segment photo.png --mask {}.png",
-                "segment photo.png --reference {}.png --reference-point 1,1", "segment photo.png --model {}.safetensors"],
+                "segment photo.png --reference {}.png --reference-point 1,1",
+                "segment photo.png --model {}.safetensors"],
     "label": ["label {}.png --classes cat", "label photo.png --classes cat --ids-from {}.json"],
     "track": ["track {}.mp4 --point 1,1"],
     "retrieve": ["retrieve {}.png --text cat"],
@@ -35,7 +36,8 @@ CALLS_WITH_A_FILE = {
 }  # fmt: skip
 
 WRONG_CALLS = {
-    "segment": ["segment", "segment photo.png --size 7", "segment photo.png --point 90,2", "segment photo.png --nonsense"],
+    "segment": ["segment", "segment photo.png --size 7", "segment photo.png --point 90,2",
+                "segment photo.png --nonsense"],
     "label": ["label photo.png", "label photo.png --classes cat --format paper",
               "label photo.png --classes cat --format coco-panoptic,yolo"],
     "track": ["track frames --frame 9 --point 1,1", "track frames --point x"],

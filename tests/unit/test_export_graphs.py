@@ -1,6 +1,7 @@
 """Every graph answers as PyTorch does, in ONNX Runtime and OpenVINO, at every size."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -10,13 +11,29 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from seem import Point
+from seem.checkpoints.network import LoadedNetwork
+from seem.checkpoints.safe import write_tensors
+from seem.exported_model import ExportedModel
 from seem.exporting.antialiasing import shrink_bicubic
 from seem.exporting.conversion import store_weights, to_onnx, to_openvino
 from seem.exporting.graphs import graphs_of
+from seem.exporting.package_nano import package_graphs
+from seem.exporting.shared_weights import WeightsFile, share_weights
+from seem.model import Model
 from seem.models.structures import ImageBatch
+from seem.models.text.tokenizer import BytePairTokenizer
 from seem.tasks.caption import write_caption
 from seem.tasks.retrieval import image_vectors
-from tiny import DAVIT, DEFORMABLE, SAM_VIT, tiny_network, tiny_relative, tiny_relative_network
+from tiny import (
+    DAVIT,
+    DEFORMABLE,
+    SAM_VIT,
+    picture,
+    tiny_network,
+    tiny_relative,
+    tiny_relative_network,
+)
 
 pytestmark = pytest.mark.usefixtures("without_type_checks")
 
@@ -176,6 +193,49 @@ def test_axes_have_the_names_of_the_readme():
     text = graphs_of(tiny_network("nano"))[1]
     (ids,) = to_onnx(text, 18).graph.input
     assert [dim.dim_param for dim in ids.type.tensor_type.shape.dim] == ["phrases", "tokens"]
+
+
+def test_graphs_hold_nothing_about_this_machine():
+    exported = to_onnx(graphs_of(tiny_network("nano"))[1], 18).SerializeToString()
+    assert b"stack_trace" not in exported
+    assert str(Path(torch.__file__).parent).encode() not in exported
+    assert b".py" not in exported
+
+
+def test_graph_reads_its_weights_from_a_file_of_weights(tmp_path):
+    network = tiny_network("nano").half().float()
+    path = tmp_path / "tiny.safetensors"
+    halves = {key: tensor.half() for key, tensor in network.state_dict().items()}
+    write_tensors(path, halves, {"seem_model": "nano"})
+    model = to_onnx(graphs_of(network)[1], 18)
+    shared = onnx.ModelProto()
+    shared.CopyFrom(model)
+    share_weights(shared, WeightsFile(path))
+    (tmp_path / "text.onnx").write_bytes(shared.SerializeToString())
+    assert weight_bytes(shared) < 0.1 * weight_bytes(model)
+    outside = [tensor for tensor in shared.graph.initializer if tensor.external_data]
+    assert {each.external_data[0].value for each in outside} == {"tiny.safetensors"}
+    inputs = {"ids": np.array([[4094, 7, 300, 4095]])}
+    session = onnxruntime.InferenceSession(tmp_path / "text.onnx")
+    for one, other in zip(run_onnx(model)(inputs), session.run(None, inputs), strict=True):
+        assert (one == other).all()
+
+
+@pytest.mark.slow
+def test_packaged_graphs_answer_as_the_model_does(tmp_path, monkeypatch):
+    network = tiny_network("nano2").half().float()
+    weights = tmp_path / "nano.safetensors"
+    halves = {key: tensor.half() for key, tensor in network.state_dict().items()}
+    write_tensors(weights, halves, {"seem_model": "nano"})
+    loaded = LoadedNetwork("nano", network, "ab" * 32, BytePairTokenizer.nano)
+    model = Model(loaded, torch.device("cpu"), "float32")
+    monkeypatch.setattr("seem.exporting.package_nano.cpu_runtime", lambda path: model)
+    files = package_graphs(weights, tmp_path / "nano_graphs")
+    graphs = [file for file in files if file.suffix == ".onnx"]
+    assert {file.name for file in graphs} == {"image.onnx", "text.onnx", "prompts.onnx"}
+    photo = picture(90, 60)
+    found = ExportedModel(tmp_path / "nano_graphs").encode(photo).segment_many([[Point(40, 30)]])
+    assert (found.masks == model.encode(photo).segment(Point(40, 30)).masks).all()
 
 
 def weight_bytes(model):

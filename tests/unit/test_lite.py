@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import openvino
 import pytest
@@ -123,6 +124,33 @@ def test_openvino_answers_as_onnx_runtime_does(nano_folder, lite):
         assert abs(expected.score - found.score) < 1e-3, what
 
 
+def test_openvino_folder_answers_as_pytorch_does(nano_folder, tmp_path, monkeypatch, model):
+    converted = iter(("image", "text", "prompts"))  # traced once, for ONNX
+
+    def already_exported(_graph, _opset):
+        return onnx.load(nano_folder / f"{next(converted)}.onnx")
+
+    monkeypatch.setattr("seem.exporting.export.to_onnx", already_exported)
+    seem.export("nano", tmp_path, "openvino")
+    names = {path.name for path in tmp_path.iterdir()}
+    graphs = {
+        f"{name}{suffix}" for name in ("image", "text", "prompts") for suffix in (".xml", ".bin")
+    }
+    assert names == graphs | {"preprocess.json", "tokenizer.json", "README.md"}
+    record = json.loads((tmp_path / "preprocess.json").read_text())
+    assert (record["format"], set(record["files"])) == ("openvino", graphs)
+    runs = seem_lite.load(nano_folder)
+    runs._graphs = {
+        name: OpenVINOGraph(tmp_path / f"{name}.xml") for name in ("image", "text", "prompts")
+    }
+    photo, same = model.encode(PHOTOS / "cat.jpg"), runs.encode(PHOTOS / "cat.jpg")
+    for what in ("click", "box", "phrase"):
+        prompts, words = PROMPTS[what]
+        expected, found = photo.segment(*prompts), same.segment(**words)
+        assert iou(expected.masks[0], found.mask) >= MIN_IOU, what
+        assert abs(expected.scores[0] - found.score) < 1e-3, what
+
+
 def test_photo_is_turned_upright(lite):
     picture = Image.open(PHOTOS / "cat.jpg")
     exif = picture.getexif()
@@ -189,6 +217,51 @@ def test_damaged_graph(damage, copy):
         seem_lite.load(copy).encode(PHOTOS / "cat.jpg")
     assert str(path) in one_line(error)
     assert "export the model again" in one_line(error)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nano.safetensors", "needs the weights nano.safetensors, which are neither there nor"),
+        ("other.safetensors", "other.safetensors is not the file of weights that .* was made for"),
+        ("../secret", "needs the weights ../secret, which are neither there nor one folder up"),
+    ],
+)
+def test_weights_beside_the_graphs(name, message, copy):
+    (copy / "other.safetensors").write_bytes(b"of another export")
+    (copy.parent / "secret").write_bytes(b"")
+    record = json.loads((copy / "preprocess.json").read_text())
+    record["weights"] = {"file": name, "sha256": "ab" * 32}
+    (copy / "preprocess.json").write_text(json.dumps(record))
+    with pytest.raises(seem_lite.FolderError, match=message) as error:
+        seem_lite.load(copy).encode(PHOTOS / "cat.jpg")
+    one_line(error)
+
+
+def test_record_that_is_cut_short(copy):
+    record = json.loads((copy / "preprocess.json").read_text())
+    del record["thresholds"]
+    (copy / "preprocess.json").write_text(json.dumps(record))
+    with pytest.raises(seem_lite.FolderError, match="says nothing about thresholds"):
+        seem_lite.load(copy)
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut"])
+def test_damaged_tokenizer(damage, copy):
+    path = copy / "tokenizer.json"
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_text(path.read_text()[:1000])
+    photo = seem_lite.load(copy).encode(PHOTOS / "cat.jpg")
+    with pytest.raises(seem_lite.FolderError, match=r"tokenizer\.json .*export the model again"):
+        photo.segment(phrases=["cat"])
+
+
+def test_runtime_that_is_not_installed(copy, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(seem_lite.FolderError, match="install it with: pip install onnxruntime"):
+        seem_lite.load(copy).encode(PHOTOS / "cat.jpg")
 
 
 def test_runtime_that_lacks_the_opset(copy, monkeypatch):

@@ -208,7 +208,7 @@ def test_options_that_cannot_be(options, capsys):
 def test_another_address_asks_for_a_token(monkeypatch, capsys):
     served = []
     monkeypatch.setattr(
-        "seem.server.run.run_server", lambda _model, settings, _listener: served.append(settings)
+        "seem.server.run.run_server", lambda _model, settings, *_: served.append(settings)
     )
     monkeypatch.setattr("seem.cli.serve.load", lambda *_: seem.load("nano", "cpu", "exact"))
     for options in ([], ["--host", "0.0.0.0"], ["--host", "0.0.0.0", "--without-token"]):
@@ -217,3 +217,51 @@ def test_another_address_asks_for_a_token(monkeypatch, capsys):
     assert (own, nobody) == (None, None)
     assert len(random) >= 20
     assert f"Token: {random}" in capsys.readouterr().out
+
+
+@pytest.fixture
+def served(monkeypatch):
+    """What `seem serve` would serve, without serving it: the model, the settings, the listener, the project, ..."""
+    calls = []
+    monkeypatch.setattr("seem.server.run.run_server", lambda *parts: calls.append(parts))
+    monkeypatch.setattr("seem.cli.serve.load", lambda name, *_: Loaded(name))
+    monkeypatch.setattr("seem.cli.serve.describe_loaded_model", lambda model, _: model.name)
+    return calls
+
+
+class Loaded:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+def test_a_folder_is_served_as_a_project_by_a_fine_tuned_model(served, capsys, tmp_path):
+    (tmp_path / "street").mkdir()
+    for name in ("a.png", "b.jpg", "notes.txt"):
+        (tmp_path / "street" / name).write_bytes(b"")
+    options = ["--port", "0", "--model", "runs/mine", "--project", "Street"]
+    assert main(["serve", str(tmp_path / "street"), *options]) == 0
+    ((model, _, _, project, _),) = served
+    assert (model.name, project.name) == ("runs/mine", "Street")
+    assert "Project Street: 2 photos" in capsys.readouterr().out
+    assert (tmp_path / "street" / "seem-project.sqlite").is_file()
+    project.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["nowhere"], "give a folder of photos"),
+        (["--database", "sqlite:///a.sqlite"], "--database has no effect without a folder"),
+        (["--project", "a"], "--project has no effect without a folder"),
+        (["--label-studio-url", "localhost"], "--label-studio-url"),
+        (["--label-studio-files", "nowhere"], "--label-studio-files"),
+        ([".", "--database", "mysql://a/b"], "--database"),
+    ],
+)
+def test_projects_and_sources_that_cannot_be(served, capsys, monkeypatch, tmp_path, options, words):
+    monkeypatch.chdir(tmp_path)
+    assert main(["serve", *options]) in (1, 2)
+    message = capsys.readouterr().err
+    assert words in message
+    assert message.count("\n") == 1
+    assert served == []

@@ -62,7 +62,7 @@ def visit(browser, project: ServerProcess) -> Iterator[Callable[..., PageDriver]
 
 def is_of_conflict_or_restart(problem: str) -> bool:
     """Browsers report answers of 409, and a server that is away, as errors."""
-    return "409" in problem or "ERR_CONNECTION_REFUSED" in problem
+    return "status of 409" in problem or "ERR_CONNECTION_REFUSED" in problem
 
 
 def ask(project: ServerProcess, path: str) -> dict:
@@ -126,6 +126,10 @@ def test_proposals_are_accepted_corrected_or_deleted(visit, project):
     wait_until_stored(driver)
     assert photos_of(project)["coffee.jpg"]["proposals"] == count
     page.locator(".is-proposed .accept").first.click()
+    assert page.locator(".is-proposed").count() == count - 1
+    page.keyboard.press("Control+z")
+    assert page.locator(".is-proposed").count() == count
+    page.keyboard.press("Control+Shift+z")
     page.locator(".is-proposed .object-name").first.click()
     page.keyboard.press("Delete")
     assert page.locator(".is-proposed").count() == count - 2
@@ -134,8 +138,6 @@ def test_proposals_are_accepted_corrected_or_deleted(visit, project):
     assert page.locator(".is-proposed").count() == 0
     wait_until_stored(driver)
     assert photos_of(project)["coffee.jpg"]["objects"] == count - 1
-    page.keyboard.press("Control+z")
-    assert page.locator(".is-proposed").count() == count - 2
 
 
 def test_the_classes_of_the_project_are_found_in_every_photo(visit, project):
@@ -150,9 +152,7 @@ def test_the_classes_of_the_project_are_found_in_every_photo(visit, project):
     button = page.locator("#project-propose-all")
     assert button.text_content() == "Find my classes in all"
     button.click()
-    page.wait_for_function(
-        "document.getElementById('project-propose-all').disabled", timeout=120_000
-    )
+    page.wait_for_selector("#project-propose-all:not(:has-text('Stop'))")
     assert ask(project, "project")["classes"]["names"] == ["person", "cat", "cup"]
     labels = {name: {one["label"] for one in objects_of(project, name)} for name in NAMES}
     assert "person" in labels["astronaut.jpg"]
@@ -249,6 +249,3 @@ def test_objects_of_a_single_photo_are_imported(desktop: PageDriver, tmp_path):
     desktop.wait_for_objects(2)
     first, second = desktop.masks()
     np.testing.assert_array_equal(first, second)
-    (tmp_path / "b.json").write_bytes(exported.replace(b'"width": 512', b'"width": 99'))
-    page.locator("#import-file").set_input_files(tmp_path / "b.json")
-    page.wait_for_selector("#notices:has-text('in the file 99 x 512')")

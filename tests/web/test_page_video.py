@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from page_driver import PageDriver
+from page_driver import PageDriver, decode
 
 SIZE = (160, 120)
 
@@ -30,7 +30,8 @@ def video(tmp_path: Path) -> Path:
     return path
 
 
-def test_an_object_is_followed_and_exported(desktop: PageDriver, video: Path):
+def follow_the_disc(desktop: PageDriver, video: Path) -> None:
+    """Open the video, mark the disc in its first frame, and follow it to the last one."""
     desktop.visit()
     desktop.photo_size = SIZE
     page = desktop.page
@@ -42,6 +43,11 @@ def test_an_object_is_followed_and_exported(desktop: PageDriver, video: Path):
     desktop.wait_for_objects(1)
     page.locator("#player-track").click()
     desktop.wait_until_announced("Followed through 8 frames")
+
+
+def test_an_object_is_followed_and_exported(desktop: PageDriver, video: Path):
+    follow_the_disc(desktop, video)
+    page = desktop.page
     assert page.locator("#player-frame").text_content() == "1 / 8"
     page.locator("#player-position").fill("7")
     assert page.locator("#player-frame").text_content() == "8 / 8"
@@ -49,3 +55,31 @@ def test_an_object_is_followed_and_exported(desktop: PageDriver, video: Path):
     page.get_by_role("button", name="Play").wait_for()
     with zipfile.ZipFile(io.BytesIO(desktop.export("YouTube-VIS"))) as archive:
         assert archive.namelist()
+
+
+def test_a_correction_in_a_later_frame_is_followed(desktop: PageDriver, video: Path):
+    follow_the_disc(desktop, video)
+    page = desktop.page
+    page.locator("#player-position").fill("5")
+    page.wait_for_timeout(500)
+    with page.expect_response(lambda answer: answer.url.endswith("/segment")) as answering:
+        desktop.press(80, 110)  # below the disc
+    corrected = decode(answering.value.json()["objects"][0]["mask"])
+    assert corrected[110, 80]
+    with page.expect_request(lambda request: request.url.endswith("/jobs")) as asking:
+        page.get_by_role("button", name="Follow again").click()
+    first, later = asking.value.post_data_json["objects"]
+    assert (first["frame"], later["frame"], later["id"]) == (0, 5, first["id"])
+    frames: list[np.ndarray] = []
+
+    def note(answer) -> None:
+        if "/frames?" in answer.url and answer.ok:
+            frames.extend(decode(each["objects"][0]["mask"]) for each in answer.json()["frames"])
+
+    page.on("response", note)
+    page.locator("#task").wait_for(state="hidden")
+    assert len(frames) == 8
+    np.testing.assert_array_equal(frames[5], corrected)
+    page.wait_for_timeout(1000)
+    page.reload()
+    page.get_by_role("button", name="Follow again").wait_for()  # corrections are stored

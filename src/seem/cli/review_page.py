@@ -1,4 +1,4 @@
-"""`review/index.html`: what was labelled automatically, for a person to look through, the least certain images first."""
+"""`review/index.html`: labels of a model for a person to look through, the least certain images first."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 100rem; padding: 0 1.5rem; }
 h1 { font-size: 1.35rem; margin: 0; }
 p { color: var(--faint); margin: .3rem 0 1.5rem; }
-ol { display: grid; gap: 1.25rem; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); list-style: none; padding: 0; }
+ol { display: grid; gap: 1.25rem; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); }
+ol { list-style: none; padding: 0; }
 li { border: 1px solid var(--line); border-radius: 10px; overflow: hidden; }
 img { aspect-ratio: 4 / 3; background: #8882; display: block; object-fit: contain; width: 100%; }
 div { padding: .6rem .8rem .8rem; }

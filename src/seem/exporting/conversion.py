@@ -124,6 +124,7 @@ def to_onnx(graph: SpecifiedGraph, opset: int) -> onnx.ModelProto:
             f"leave --opset out, or take {DEFAULT_OPSET}."
         )
     name_axes(model, spec)
+    remove_traces(model)
     return model
 
 
@@ -175,6 +176,17 @@ def name_axes(model: onnx.ModelProto, spec: GraphSpec) -> None:
                 dim.dim_param = re.sub(
                     r"\bs\d+\b", lambda match: names.get(match[0], match[0]), dim.dim_param
                 )
+
+
+def remove_traces(model: onnx.ModelProto) -> None:
+    """Remove what the exporter notes about every node: source lines with the paths of this machine, most of a graph."""
+    graph = model.graph
+    for described in (model, graph):
+        del described.metadata_props[:]
+    values = (*graph.input, *graph.output, *graph.value_info)
+    for part in (*graph.node, *graph.initializer, *values):
+        part.doc_string = ""
+        del part.metadata_props[:]
 
 
 # --- Precision of the weights -----------------------------------------------------------------------------------------

@@ -108,18 +108,19 @@ def without_server(document: str) -> str:
 
 def write_file_list(folder: Path) -> None:
     """Write what the service worker stores: the SHA-256 of every file by name, and a version made of them."""
-    sums = {}
+    needed: dict[str, str] = {}
+    optional: dict[str, str] = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if path.is_file() and name not in UNLISTED:
-            sums[name] = hashlib.sha256(path.read_bytes()).hexdigest()
-    for_gpus = [f"{RUNTIME}/{name}" for name in GPU_FILES]
-    needed = {name: digest for name, digest in sums.items() if name not in for_gpus}
-    digest = hashlib.sha256(json.dumps(sums).encode()).hexdigest()
+        if path.is_dir() or name in UNLISTED:
+            continue
+        group = optional if path.name in GPU_FILES else needed
+        group[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = hashlib.sha256(json.dumps([needed, optional]).encode()).hexdigest()
     files = {
         "version": f"{__version__}-{digest[:12]}",
         "needed": needed,
-        "optional": {name: sums[name] for name in for_gpus},
+        "optional": optional,
     }
     text = f"self.SEEM_FILES = {json.dumps(files, indent=1)};\n"
     (folder / FILE_LIST).write_text(text, encoding="utf-8")

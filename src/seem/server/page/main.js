@@ -45,7 +45,7 @@ let intent = /** @type {Intent} */ ("new"); // of the mark that is being drawn
 const canvas = new PhotoCanvas(byId("photo-canvas"), {
   insets: photoInsets,
   scene,
-  tool: () => (store.state.frame === 0 ? tool : null),
+  tool: () => (isFirstFrame() || store.state.tool !== "eraser" ? tool : null),
   beforeDown: (event) => {
     preview.moveTo(null);
     intent = intentOf(event);
@@ -54,7 +54,8 @@ const canvas = new PhotoCanvas(byId("photo-canvas"), {
 });
 
 const toolHost = {
-  finish: (/** @type {import("./types.js").Prompt} */ prompt) => workspace.mark(prompt, intent),
+  finish: (/** @type {import("./types.js").Prompt} */ prompt) =>
+    isFirstFrame() ? workspace.mark(prompt, intent) : tracking.correct(prompt),
   erase: workspace.erase.bind(workspace),
   scale: () => canvas.scale,
   brushWidth: () => store.state.brush / canvas.scale,
@@ -78,18 +79,27 @@ function intentOf(event) {
   return chosen;
 }
 
+/** Whether the photo is shown, and no later frame of a video. */
+function isFirstFrame() {
+  return store.state.frame === 0;
+}
+
+/** The objects of the photo, or of the frame that is shown. */
+function shownObjects() {
+  const objects = isFirstFrame() ? objectsOf(store.state) : objectsOfFrame(store.state);
+  return objects.filter(({ visible }) => visible);
+}
+
 /** What the canvas shows. */
 function scene() {
   const { photo, selection, preview: bitmap, pending } = store.state;
-  const isFirstFrame = store.state.frame === 0;
-  const objects = isFirstFrame ? objectsOf(store.state) : objectsOfFrame(store.state);
   return {
     picture: player.picture ?? photo?.picture ?? null,
     size: photo ?? { width: 1, height: 1 },
-    objects: objects.filter(({ visible }) => visible),
+    objects: shownObjects(),
     selection,
     preview: bitmap,
-    marks: isFirstFrame ? [...marksOfSelected(), ...pending] : [],
+    marks: isFirstFrame() ? [...marksOfSelected(), ...pending] : [],
   };
 }
 
@@ -109,7 +119,7 @@ function mountSelecting() {
   element.addEventListener("click", (/** @type {MouseEvent} */ event) => {
     const isClick = Math.hypot(event.clientX - start[0], event.clientY - start[1]) < 6;
     if (store.state.tool !== "pan" || !isClick) return;
-    workspace.selectAt(canvas.positionAt(event.offsetX, event.offsetY), event.shiftKey);
+    workspace.selectAt(canvas.positionAt(event.offsetX, event.offsetY), event.shiftKey, shownObjects());
   });
 }
 
@@ -120,7 +130,7 @@ function mountSaving() {
     clearTimeout(timer);
     timer = setTimeout(() => workspace.save(), SAVE_MILLISECONDS);
   };
-  store.subscribe(whenChanged(({ history, classes }) => [history, classes], saveSoon));
+  store.subscribe(whenChanged(({ history, classes, video }) => [history, classes, video], saveSoon));
   store.subscribe(whenChanged(({ photo }) => [photo?.workId], showAddress));
   addEventListener("visibilitychange", () => workspace.save());
   works.whenStoredElsewhere((id) => workspace.takeOver(id));
@@ -135,7 +145,7 @@ function showAddress() {
 
 /** @param {File} file */
 function openFile(file) {
-  if (isAnnotationFile(file)) importObjects(workspace, file);
+  if (isAnnotationFile(file) && !runsInBrowser) importObjects(workspace, file);
   else if (isVideo(file)) tracking.open(file, file.name);
   else workspace.open(file, file.name);
 }

@@ -1,11 +1,11 @@
 /** Videos: the first frame is a photo like any other; its objects are followed through the other frames. */
 
-/** @import {PhotoObject, Rle} from "./types.js" */
+/** @import {PhotoObject, Prompt, Rle} from "./types.js" */
 /** @import {Workspace} from "./workspace.js" */
 
 import { pause } from "./engine/server_engine.js";
 import { EngineError } from "./engine/engine_error.js";
-import { objectsOf } from "./state/app_state.js";
+import { objectsOf, selectedObjects } from "./state/app_state.js";
 import { findObject } from "./state/document.js";
 
 const POLL_SECONDS = 0.4;
@@ -15,6 +15,9 @@ const POLL_SECONDS = 0.4;
  * @property {Blob} file
  * @property {string} name
  * @property {string} id  what the engine calls it
+ * @property {Correction[]} [corrections]
+ *
+ * @typedef {{id: number, frame: number, mask: Rle}} Correction  how an object looks in a later frame
  *
  * @typedef {object} TrackedFrame
  * @property {number} frame
@@ -76,21 +79,78 @@ export class VideoTracking {
   }
 
   /**
-   * Begin the job; a video that the engine has forgotten is uploaded again.
+   * Begin the job.
    * @param {AbortSignal} signal
    */
   async #begin(signal) {
+    const { engine, state } = this.#workspace;
+    const corrected = correctionsOf(state).map(({ id, frame, mask }) => {
+      return { id, frame, prompts: [/** @type {Prompt} */ ({ kind: "mask", rle: mask })] };
+    });
+    const objects = [...(await this.#workspace.trackedObjects()), ...corrected];
+    return this.#withVideo((id) => engine.track(id, objects), signal);
+  }
+
+  /**
+   * Do something with the video; one that the engine has forgotten is uploaded again.
+   * @template T
+   * @param {(id: string) => Promise<T>} use
+   * @param {AbortSignal} signal
+   * @returns {Promise<T>}
+   */
+  async #withVideo(use, signal) {
     const { engine, store } = this.#workspace;
-    const objects = await this.#workspace.trackedObjects();
     const video = /** @type {Video} */ (store.state.video);
     try {
-      return await engine.track(video.id, objects);
+      return await use(video.id);
     } catch (error) {
       if (!(error instanceof EngineError) || !error.isForgotten) throw error;
       const { id } = await engine.uploadVideo(video.file, video.name, { signal });
       store.set({ video: { ...video, id } });
-      return engine.track(id, objects);
+      return use(id);
     }
+  }
+
+  /**
+   * Correct the selected object in the frame that is shown; the frames after it change when it is followed again.
+   * @param {Prompt} prompt
+   */
+  correct(prompt) {
+    const workspace = this.#workspace;
+    const { frame } = workspace.state;
+    const [object] = selectedObjects(workspace.state);
+    if (!object) {
+      workspace.notices.show("Select the object to correct in this frame.");
+      return;
+    }
+    workspace.enqueue(async (signal) => {
+      workspace.setTask("Correcting");
+      const { engine, state } = workspace;
+      const before = state.track?.frames[frame]?.objects.find(({ id }) => id === object.id);
+      const image = await this.#withVideo((id) => engine.encodeFrame(id, frame), signal);
+      const prompts = before ? [/** @type {Prompt} */ ({ kind: "mask", rle: before.mask }), prompt] : [prompt];
+      const answer = await engine.segment(image.id, prompts, {}, { signal });
+      const [found] = answer.objects;
+      if (!found || found.area === 0) throw new EngineError("empty", "Nothing would be left of the object here.");
+      this.#setCorrection({ id: object.id, frame, mask: found.mask }, found.score);
+    });
+  }
+
+  /**
+   * @param {Correction} correction
+   * @param {number} score
+   */
+  #setCorrection(correction, score) {
+    const { store } = this.#workspace;
+    const { id, frame, mask } = correction;
+    const { track } = store.state;
+    const video = /** @type {Video} */ (store.state.video);
+    const others = correctionsOf(store.state).filter((each) => each.id !== id || each.frame !== frame);
+    const frames = (track?.frames ?? []).map((each) => {
+      if (each.frame !== frame) return each;
+      return { ...each, objects: [...each.objects.filter((object) => object.id !== id), { id, score, mask }] };
+    });
+    store.set({ video: { ...video, corrections: [...others, correction] }, track: track && { ...track, frames } });
   }
 
   /**
@@ -125,6 +185,15 @@ export class VideoTracking {
     const text = total ? `Following, frame ${done} of ${total}` : `Following, frame ${done}`;
     this.#workspace.setTask(text, total ? done / total : null);
   }
+}
+
+/**
+ * Return the corrections of objects that are still there.
+ * @param {import("./state/app_state.js").AppState} state
+ * @returns {Correction[]}
+ */
+function correctionsOf({ video, history }) {
+  return (video?.corrections ?? []).filter(({ id }) => findObject(history.present, id));
 }
 
 /**

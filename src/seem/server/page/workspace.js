@@ -639,14 +639,13 @@ export class Workspace {
   }
 
   /**
-   * Select the smallest visible object at a position.
+   * Select the smallest of some objects at a position.
    * @param {Position} position
    * @param {boolean} isAdded
+   * @param {PhotoObject[]} objects
    */
-  selectAt([x, y], isAdded) {
-    const hits = objectsOf(this.state).filter(
-      ({ visible, mask }) => visible && isInside(bitmapOf(mask), x, y),
-    );
+  selectAt([x, y], isAdded, objects) {
+    const hits = objects.filter(({ mask }) => isInside(bitmapOf(mask), x, y));
     const size = (/** @type {PhotoObject} */ { mask }) => bitmapOf(mask).data.length;
     hits.sort((a, b) => size(a) - size(b));
     this.select(hits[0]?.id ?? null, isAdded);

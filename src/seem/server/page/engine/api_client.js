@@ -154,3 +154,12 @@ export function pause(seconds, signal) {
     );
   });
 }
+
+/**
+ * Return an object of an answer with its mask as prompts and exports take it.
+ * @param {any} object
+ */
+export function withPlainMask(object) {
+  const { size, counts } = object.mask;
+  return { ...object, mask: { size, counts } };
+}

@@ -11,12 +11,15 @@
 import { cocoFile } from "../export/coco_file.js";
 import { newId } from "../state/new_id.js";
 import { EngineError } from "./engine_error.js";
+import { CPU_ONLY } from "./in_browser/graphs.js";
 
 const NO_VIDEO = "Videos need the server.";
 const WORKER_FAILED = "The model cannot be started in this browser; try a newer one.";
 
 /**
  * @typedef {object} Call
+ * @property {string} method
+ * @property {any[]} values
  * @property {(answer: any) => void} resolve
  * @property {(error: unknown) => void} reject
  * @property {(fraction: number) => void} [onProgress]
@@ -41,14 +44,24 @@ export class BrowserEngine {
   exportTracks = refuseVideo;
   transferText = "Loading the model";
   privacyText = "It runs in this browser: your photos stay on this device.";
-  #worker = new Worker(new URL("in_browser/worker.js", import.meta.url), { type: "module" });
+  #worker = this.#startWorker();
   /** @type {Map<number, Call>} */
   #calls = new Map();
   #lastId = 0;
 
-  constructor() {
-    this.#worker.onmessage = ({ data }) => this.#receive(data);
-    this.#worker.onerror = () => this.#fail(new EngineError("internal", WORKER_FAILED));
+  /** @param {string} [name] */
+  #startWorker(name) {
+    const worker = new Worker(new URL("in_browser/worker.js", import.meta.url), { type: "module", name });
+    worker.onmessage = ({ data }) => this.#receive(data);
+    worker.onerror = () => this.#fail(new EngineError("internal", WORKER_FAILED));
+    return worker;
+  }
+
+  /** Ask again what has not been answered, without the graphics card; photos are encoded again when they are needed. */
+  #restartWithoutGpu() {
+    this.#worker.terminate();
+    this.#worker = this.#startWorker(CPU_ONLY);
+    for (const [id, { method, values }] of this.#calls) this.#worker.postMessage({ id, method, values });
   }
 
   /** There is no server, and no token. */
@@ -131,7 +144,7 @@ export class BrowserEngine {
       signal?.throwIfAborted();
       this.#lastId += 1;
       const id = this.#lastId;
-      this.#calls.set(id, { resolve, reject, onProgress });
+      this.#calls.set(id, { method, values, resolve, reject, onProgress });
       this.#worker.postMessage({ id, method, values });
       signal?.addEventListener("abort", () => this.#cancel(id, signal.reason), { once: true });
     });
@@ -153,6 +166,10 @@ export class BrowserEngine {
   #receive({ id, answer, problem, progress }) {
     if (progress !== undefined) {
       for (const call of this.#calls.values()) call.onProgress?.(progress); // all of them wait for the model
+      return;
+    }
+    if (problem?.kind === "no-gpu") {
+      this.#restartWithoutGpu();
       return;
     }
     const call = this.#calls.get(id);

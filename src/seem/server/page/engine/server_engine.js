@@ -6,7 +6,7 @@
 
 /** @import {Answer, ImageDescription, Prompt} from "../types.js" */
 
-import { ApiClient } from "./api_client.js";
+import { ApiClient, withPlainMask } from "./api_client.js";
 import { EngineError } from "./engine_error.js";
 
 /** @typedef {import("./api_client.js").Waiting} Waiting */
@@ -145,8 +145,10 @@ export class ServerEngine {
    * @param {string} jobId
    * @param {number} start
    */
-  jobFrames(jobId, start) {
-    return this.#api.ask("GET", `jobs/${jobId}/frames?start=${start}&count=50`);
+  async jobFrames(jobId, start) {
+    const answer = await this.#api.ask("GET", `jobs/${jobId}/frames?start=${start}&count=50`);
+    const frames = answer.frames.map((/** @type {any} */ frame) => ({ ...frame, objects: frame.objects.map(withPlainMask) }));
+    return { ...answer, frames };
   }
 
   /**
@@ -158,13 +160,4 @@ export class ServerEngine {
     const response = await this.#api.send("GET", `jobs/${jobId}/export?format=${format}`);
     return response.blob();
   }
-}
-
-/**
- * Return an object of an answer with its mask as prompts and exports take it.
- * @param {any} object
- */
-function withPlainMask(object) {
-  const { size, counts } = object.mask;
-  return { ...object, mask: { size, counts } };
 }

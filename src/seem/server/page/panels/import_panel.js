@@ -3,7 +3,7 @@
 /** @import {Workspace} from "../workspace.js" */
 
 import { byId } from "../dom.js";
-import { ApiClient } from "../engine/api_client.js";
+import { ApiClient, withPlainMask } from "../engine/api_client.js";
 
 /** @param {Workspace} workspace */
 export function mountImportPanel(workspace) {
@@ -40,7 +40,7 @@ export async function importObjects(workspace, file) {
   const query = new URLSearchParams({ name, width: String(width), height: String(height) });
   try {
     const { objects, notes } = await new ApiClient().ask("POST", `import?${query}`, file);
-    workspace.addImported(objects);
+    workspace.addImported(objects.map(withPlainMask));
     const count = `${objects.length} ${objects.length === 1 ? "object" : "objects"} imported.`;
     workspace.notices.show([count, ...notes.slice(0, 2)].join(" "));
   } catch (error) {

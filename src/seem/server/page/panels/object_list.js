@@ -126,11 +126,11 @@ export class ObjectList {
 
   /** @param {PhotoObject} object */
   #nameField(object) {
+    const shown = object.label ?? nameOf(object);
     const finish = (/** @type {boolean} */ isKept) => {
       if (this.#renamedId !== object.id) return;
       this.#renamedId = null;
-      const name = field.value;
-      if (isKept) this.#workspace.rename(object.id, name);
+      if (isKept && field.value !== shown) this.#workspace.rename(object.id, field.value);
       this.#render(this.#workspace.state);
       this.#root.querySelector(`[data-focus="object-${object.id}"]`)?.focus();
     };
@@ -138,7 +138,7 @@ export class ObjectList {
       class: "rename",
       "aria-label": `New name of ${nameOf(object)}`,
       maxlength: 200,
-      value: nameOf(object),
+      value: shown,
       on: {
         blur: () => finish(true),
         keydown: (/** @type {KeyboardEvent} */ event) => {

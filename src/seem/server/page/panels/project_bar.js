@@ -7,7 +7,7 @@ import { byId } from "../dom.js";
 import { objectsOf } from "../state/app_state.js";
 import { countOf } from "./project_home.js";
 
-const STORING_TEXTS = { stored: "Stored", storing: "Storing …", failed: "Not stored, trying again …" };
+const STORING_TEXTS = { stored: "Stored", storing: "Storing …", failed: "Not stored, trying again …", refused: "Not stored" };
 
 /** @param {ProjectSession} project */
 export function mountProjectBar(project) {

@@ -101,6 +101,7 @@ function showPlayer({ video, track, frame }) {
   byId("player").hidden = video === null;
   const count = track?.frames.length ?? 0;
   byId("player-play").disabled = count === 0;
+  byId("player-track").textContent = video?.corrections?.length ? "Follow again" : "Follow through the video";
   const position = byId("player-position");
   position.disabled = count === 0;
   position.max = String(Math.max(count - 1, 0));

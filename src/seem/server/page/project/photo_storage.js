@@ -9,11 +9,13 @@ import { EngineError } from "../engine/engine_error.js";
 import { toStored } from "./project_client.js";
 
 const RETRY_MILLISECONDS = 3000;
+const REFUSALS = ["invalid-request", "not-found", "too-large"]; // which another try does not change
 
 /**
  * @typedef {object} StorageEvents
  * @property {(photo: ProjectPhoto) => void} stored
  * @property {(error: EngineError) => void} failed  it is tried again
+ * @property {(error: EngineError) => void} refused  nothing is stored until the next change
  * @property {(theirs: AnnotatedPhoto) => void} conflict  nothing is stored until `resolve`
  */
 
@@ -28,6 +30,7 @@ export class PhotoStorage {
   /** @type {Promise<void> | null} */
   #running = null;
   #isInConflict = false;
+  #isRefused = false;
 
   /**
    * @param {ProjectClient} client
@@ -61,6 +64,7 @@ export class PhotoStorage {
   store(document, done = this.#done) {
     this.#objects = document.objects.map(toStored);
     this.#done = done;
+    this.#isRefused = false;
     this.#running ??= this.#run().finally(() => {
       this.#running = null;
     });
@@ -87,7 +91,7 @@ export class PhotoStorage {
   }
 
   async #run() {
-    while (this.isDirty && !this.#isInConflict) {
+    while (this.isDirty && !this.#isInConflict && !this.#isRefused) {
       const text = this.#text();
       try {
         const photo = await this.#client.store(this.#photo.id, this.#edit());
@@ -95,7 +99,7 @@ export class PhotoStorage {
         this.#stored = text;
         this.#events.stored(photo);
       } catch (error) {
-        await this.#handle(error);
+        await this.#handle(error).catch((/** @type {unknown} */ further) => this.#tryLater(further));
       }
     }
   }
@@ -112,6 +116,17 @@ export class PhotoStorage {
       await this.#compare();
       return;
     }
+    if (REFUSALS.includes(error.kind)) {
+      this.#isRefused = true;
+      this.#events.refused(error);
+      return;
+    }
+    await this.#tryLater(error);
+  }
+
+  /** @param {unknown} error */
+  async #tryLater(error) {
+    if (!(error instanceof EngineError)) throw error;
     this.#events.failed(error);
     await new Promise((resolve) => setTimeout(resolve, RETRY_MILLISECONDS));
   }

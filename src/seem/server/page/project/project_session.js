@@ -20,7 +20,7 @@ const ADDRESS_PREFIX = "photo/";
  * @property {ProjectClasses} classes
  * @property {ProjectPhoto[]} photos
  * @property {string | null} photoId  of the photo that is open
- * @property {"stored" | "storing" | "failed"} storing
+ * @property {"stored" | "storing" | "failed" | "refused"} storing
  * @property {AnnotatedPhoto | null} conflict  what somebody else has stored meanwhile
  * @property {{done: number, total: number} | null} proposing  for how many photos
  */
@@ -96,9 +96,11 @@ export class ProjectSession {
    */
   async open(id) {
     await this.close();
+    if (this.state.conflict) return;
     try {
       const photo = await this.client.photo(id);
-      this.#storage = new PhotoStorage(this.client, photo, this.#storageEvents(id));
+      const storage = new PhotoStorage(this.client, photo, this.#storageEvents(id));
+      this.#storage = storage;
       this.store.set({ photoId: id, storing: "stored", conflict: null });
       for (const note of photo.notes) this.#workspace.notices.show(note);
       await this.#workspace.openStored({
@@ -107,7 +109,7 @@ export class ProjectSession {
         document: documentOf(photo.objects),
         classes: this.state.classes.names,
         encode: (waiting) => this.client.encode(id, waiting),
-        store: (document, classes) => this.#storeAll(document, classes),
+        store: (document, classes) => this.#storeAll(storage, document, classes),
       });
       this.#encodeNext();
     } catch (error) {
@@ -241,6 +243,7 @@ export class ProjectSession {
     if (takesTheirs) {
       this.#workspace.replaceDocument(documentOf(conflict.objects));
       this.#replacePhoto({ ...conflict, ...countsOf(conflict), missing: false });
+      this.store.set({ storing: "stored" });
     }
     await resolved;
   }
@@ -257,14 +260,15 @@ export class ProjectSession {
   }
 
   /**
+   * @param {PhotoStorage} storage
    * @param {PhotoDocument} document
    * @param {string[]} classes
    */
-  #storeAll(document, classes) {
+  #storeAll(storage, document, classes) {
     this.#storeClasses(classes);
-    if (this.state.conflict || !this.#storage) return Promise.resolve();
-    const storing = this.#storage.store(document);
-    if (this.#storage.isDirty) this.store.set({ storing: "storing" });
+    if (this.state.conflict) return Promise.resolve();
+    const storing = storage.store(document);
+    if (storage.isDirty) this.store.set({ storing: "storing" });
     return storing;
   }
 
@@ -297,6 +301,10 @@ export class ProjectSession {
         if (!isOpen()) return;
         this.store.set({ storing: "failed" });
         if (error.kind === "unauthorized") this.#workspace.report(error);
+      },
+      refused: (error) => {
+        if (isOpen()) this.store.set({ storing: "refused" });
+        this.#workspace.report(error);
       },
       conflict: (theirs) => this.store.set({ conflict: theirs }),
     };

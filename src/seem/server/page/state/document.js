@@ -105,10 +105,13 @@ export function countedObjects(count) {
   return count === 1 ? "1 object" : `${count} objects`;
 }
 
+const MERGED = /(-other)?-(merged|stuff)$/; // how COCO marks names that stand for several
+
 /**
  * Return what an object is called.
  * @param {PhotoObject} object
  */
-export function nameOf(object) {
-  return object.label ?? `Object ${object.id}`;
+export function nameOf({ id, label, source }) {
+  if (label === null) return `Object ${id}`;
+  return source === "edited" ? label : label.replace(MERGED, "");
 }

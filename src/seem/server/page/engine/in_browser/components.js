@@ -117,7 +117,9 @@ export function splitComponents(logits) {
  * @param {Float32Array} logits
  */
 export function insideOf(logits) {
-  return Uint8Array.from(logits, (value) => Number(value > 0));
+  const inside = new Uint8Array(logits.length);
+  for (let i = 0; i < logits.length; i += 1) if (logits[i] > 0) inside[i] = 1; // faster than Uint8Array.from
+  return inside;
 }
 
 /**

@@ -39,6 +39,9 @@ const NUM_LEVELS = 3; // of the features that points are read from
  */
 
 export class EncodedPhoto {
+  /** @type {WeakMap<Rows, Rows>} */
+  #logits = new WeakMap(); // of the cells, for lists of names
+
   /**
    * @param {Model} model
    * @param {Frame} frame
@@ -232,7 +235,13 @@ export class EncodedPhoto {
    */
   probabilities(vectors, rivals) {
     const closest = this.model.hasOwnClasses ? OWN_SYNONYM_COSINE : SYNONYM_COSINE;
-    return probabilities(this.cells, vectors, rivals, { temperature: this.model.record.temperature, closest });
+    let rivalLogits = this.#logits.get(rivals);
+    if (!rivalLogits) {
+      rivalLogits = products(this.cells, rivals);
+      this.#logits.set(rivals, rivalLogits);
+    }
+    const { temperature } = this.model.record;
+    return probabilities({ cells: this.cells, things: vectors, rivals, rivalLogits }, { temperature, closest });
   }
 
   /**
@@ -291,8 +300,7 @@ export class EncodedPhoto {
    * @returns {Bitmap}
    */
   toBitmap(logits) {
-    const { data } = this.toPhoto(logits);
-    return bitmapOfMask(Uint8Array.from(data, (value) => Number(value > 0)), this.frame.photo);
+    return bitmapOfMask(insideOf(this.toPhoto(logits).data), this.frame.photo);
   }
 
   // The graph

@@ -6,6 +6,8 @@ import { EngineError } from "../engine_error.js";
 
 const MAX_THREADS = 4; // more made nano slower
 const CPU = "wasm";
+const GPU_SECONDS = 20; // for a photo; a card that takes longer is of no use
+export const CPU_ONLY = "cpu"; // the name of a worker that leaves the card alone
 
 /**
  * @typedef {{data: any, dims: readonly number[]}} Tensor
@@ -62,11 +64,6 @@ export class Graphs {
     this.#onProgress = onProgress;
   }
 
-  /** Whether the image graph runs on the graphics card. */
-  get usesGpu() {
-    return this.#usesGpu;
-  }
-
   /**
    * Run a graph, which is loaded when it is first needed.
    * @param {"image" | "text" | "prompts"} name
@@ -74,7 +71,13 @@ export class Graphs {
    * @returns {Promise<Record<string, Tensor>>}
    */
   async run(name, inputs) {
-    return (await this.load(name)).run(inputs);
+    const graph = await this.load(name);
+    if (name !== "image" || !this.#usesGpu) return graph.run(inputs);
+    try {
+      return await inTime(graph.run(inputs), GPU_SECONDS);
+    } catch {
+      throw new EngineError("no-gpu", "The graphics card does not run the model.");
+    }
   }
 
   /**
@@ -165,6 +168,20 @@ export class Graphs {
   }
 }
 
+/**
+ * Wait for a promise, but not for ever.
+ * @template T
+ * @param {Promise<T>} promise
+ * @param {number} seconds
+ * @returns {Promise<T>}
+ */
+function inTime(promise, seconds) {
+  const late = new Promise((_, reject) => {
+    setTimeout(() => reject(new Error(`nothing after ${seconds} s`)), 1000 * seconds);
+  });
+  return Promise.race([promise, /** @type {Promise<T>} */ (late)]);
+}
+
 /** @type {Record<string, string>} */
 const TYPES = { Float32Array: "float32", Uint8Array: "uint8", BigInt64Array: "int64" };
 
@@ -184,12 +201,13 @@ function threadCount() {
   return globalThis.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency, MAX_THREADS) : 1;
 }
 
-/** Tell whether there is a graphics card that WebGPU reaches from WebAssembly. */
+/** Tell whether there is a graphics card that WebGPU reaches from WebAssembly; one played by the processor is none. */
 async function hasGpu() {
   const { gpu } = /** @type {any} */ (navigator);
-  if (!gpu || !("Suspending" in WebAssembly)) return false;
+  if (!gpu || !("Suspending" in WebAssembly) || /** @type {any} */ (globalThis).name === CPU_ONLY) return false;
   try {
-    return (await gpu.requestAdapter()) !== null;
+    const adapter = await gpu.requestAdapter();
+    return adapter !== null && !(adapter.info?.isFallbackAdapter ?? adapter.isFallbackAdapter ?? false);
   } catch {
     return false;
   }

@@ -118,7 +118,7 @@ function rivalsOf(photo, { classes, embeddings }) {
   const usual = photo.model.usualClasses;
   const known = new Set(usual.classes.map(({ phrase }) => phrase));
   const added = Array.from(classes.keys()).filter((index) => !known.has(classes[index].phrase));
-  return concatenate([usual.embeddings, take(embeddings, added)]);
+  return added.length > 0 ? concatenate([usual.embeddings, take(embeddings, added)]) : usual.embeddings;
 }
 
 /** @param {Vocabulary} vocabulary */

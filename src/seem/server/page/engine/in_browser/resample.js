@@ -57,14 +57,16 @@ function tapsOf(source, target, { support, weigh }) {
  */
 function resizeRows({ height, width: sourceWidth, data }, width, filter) {
   const resized = new Float32Array(height * width);
-  tapsOf(sourceWidth, width, filter).forEach(({ first, weights }, column) => {
-    for (let row = 0; row < height; row += 1) {
+  const taps = tapsOf(sourceWidth, width, filter);
+  for (let row = 0; row < height; row += 1) {
+    for (let column = 0; column < width; column += 1) {
+      const { first, weights } = taps[column];
       const start = row * sourceWidth + first;
       let sum = 0;
       for (let k = 0; k < weights.length; k += 1) sum += weights[k] * data[start + k];
       resized[row * width + column] = sum;
     }
-  });
+  }
   return { height, width, data: resized };
 }
 

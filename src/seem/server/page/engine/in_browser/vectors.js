@@ -79,6 +79,11 @@ export function products(a, b) {
   return { dim: columns, data };
 }
 
+/** @param {Float32Array} values */
+function largestOf(values) {
+  return values.reduce((most, value) => Math.max(most, value), -Infinity);
+}
+
 /**
  * Turn every row of logits into probabilities.
  * @param {Rows} logits
@@ -88,7 +93,7 @@ export function softmax(logits) {
   const data = logits.data.slice();
   for (let start = 0; start < data.length; start += logits.dim) {
     const row = data.subarray(start, start + logits.dim);
-    const largest = row.reduce((most, value) => Math.max(most, value), -Infinity);
+    const largest = largestOf(row);
     let sum = 0;
     row.forEach((value, k) => {
       row[k] = Math.exp(value - largest);
@@ -101,31 +106,29 @@ export function softmax(logits) {
 
 /**
  * Return for each cell (row) the probability that it shows each thing rather than one of its rivals.
- * @param {Rows} cells
- * @param {Rows} things
- * @param {Rows} rivals
+ * @param {{cells: Rows, things: Rows, rivals: Rows, rivalLogits: Rows}} vectors  logits: of all cells
  * @param {{temperature: number, closest: number}} rule  names whose cosine is `closest` or more do not compete
  * @returns {Rows}
  */
-export function probabilities(cells, things, rivals, { temperature, closest }) {
+export function probabilities({ cells, things, rivals, rivalLogits }, { temperature, closest }) {
   const cosines = products(things, rivals);
   const thingLogits = products(cells, things);
-  const rivalLogits = products(cells, rivals);
   const count = countOf(things);
   const competitors = Array.from({ length: count }, (_, thing) => {
     const row = rowOf(cosines, thing);
-    return Array.from(row.keys()).filter((rival) => row[rival] < closest);
+    return Uint16Array.from(Array.from(row.keys()).filter((rival) => row[rival] < closest));
   });
   const data = new Float32Array(countOf(cells) * count);
   for (let cell = 0; cell < countOf(cells); cell += 1) {
-    const own = rowOf(thingLogits, cell).map((value) => value * temperature);
-    const others = rowOf(rivalLogits, cell).map((value) => value * temperature);
-    const largest = Math.max(...own, ...others);
-    const exponentials = others.map((value) => Math.exp(value - largest));
+    const own = rowOf(thingLogits, cell);
+    const others = rowOf(rivalLogits, cell);
+    const largest = Math.max(largestOf(own), largestOf(others));
+    const exponentials = Float64Array.from(others, (value) => Math.exp(temperature * (value - largest)));
     for (let thing = 0; thing < count; thing += 1) {
-      const mine = Math.exp(own[thing] - largest);
+      const mine = Math.exp(temperature * (own[thing] - largest));
+      const names = competitors[thing];
       let sum = mine;
-      for (const rival of competitors[thing]) sum += exponentials[rival];
+      for (let i = 0; i < names.length; i += 1) sum += exponentials[names[i]];
       data[cell * count + thing] = mine / sum;
     }
   }
