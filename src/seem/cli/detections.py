@@ -168,7 +168,8 @@ def _ids_in_name(image_name: str) -> list[str]:
 def read_detections(path: Path, ids_from: Path | None = None) -> DetectionFile:
     """Read a file of boxes; `ids_from` is a COCO file whose images and categories a list of results refers to.
 
-    Raises `SeemError` for a file that cannot be read, `UnusableFileError` for another layout and where no row can be used.
+    Raises `SeemError` for a file that cannot be read, `UnusableFileError` for another layout and where no row can be
+    used.
     """
     rows = content = read_json(path)
     if isinstance(content, dict):
