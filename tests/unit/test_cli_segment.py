@@ -765,7 +765,10 @@ def test_going_on_with_another_question_is_refused(run, folder, earlier, now, me
         (["--point", "4,2"], ["--point", "4.0, 2"]),
         (["--find", "cat", "--threshold", "0.50"], ["--find", "cat", "--threshold", ".5"]),
         (["--mask", "mask.png"], ["--mask", "./in/../mask.png"]),
-        (["--reference", "in/a.jpg", "--reference-box", "1,2,9,9"], ["--reference", "{cwd}/in/a.jpg", "--reference-box", "1,2,9,9.0"]),
+        (
+            ["--reference", "in/a.jpg", "--reference-box", "1,2,9,9"],
+            ["--reference", "{cwd}/in/a.jpg", "--reference-box", "1,2,9,9.0"],
+        ),
         (["--classes", "cat,a dog"], ["--classes", "cat, a  dog"]),
     ],
 )  # fmt: skip

@@ -196,7 +196,8 @@ def verbs(tmp_path, monkeypatch):
         ("export --out out", "out"),
         ("demo photo.png out", "out"),
         ("gallery examples gallery.png", "drawn.png"),
-        ("train seem --data bricks --out out --steps 1 --size 64 --batch 2 --processes 1 --model v1.safetensors", "out"),
+        ("train seem --data bricks --out out --steps 1 --size 64 --batch 2 --model v1.safetensors --processes 1",
+         "out"),
         ("train nano --data pack:pack --out out --steps 1 --batch 2 --processes 1", "photos.cache"),
     ],
 )  # fmt: skip

@@ -53,8 +53,8 @@ VERBS = {
     "shards": ("data shards bricks out --per-shard 2", "--overwrite"),
     "finetune": ("finetune --data bricks --out out --steps 2 --size 64 --batch 2 --processes 1", "--resume"),
     "nano": ("train nano --data pack:pack --out run/out --steps 4 --batch 2 --processes 1", "--resume"),
-    "published": ("train seem --data bricks --out out --steps 2 --size 64 --batch 2 --processes 1 --model v1.safetensors",
-                  "--resume"),
+    "published": ("train seem --data bricks --out out --steps 2 --size 64 --batch 2 --model v1.safetensors "
+                  "--processes 1", "--resume"),
     "convert": ("convert v1.pt ours.safetensors --model seem-focal-t-v1", "--overwrite"),
     "export": ("export --out out", "--overwrite"),
     "demo": ("demo photo.png out", ""),

@@ -53,7 +53,7 @@ def app_with(verbs: Sequence[str]) -> typer.Typer:
     app = typer.Typer(
         epilog=(
             "Exit codes: 0 = success, 1 = the work failed (a file is missing, damaged, of another layout or in the "
-            "way, a disk is full, ...), 2 = the call is wrong (an option, its value, or what is asked of these files), "
+            "way, a disk is full, ...), 2 = the call is wrong (an option, its value, or what is asked of the files), "
             "130 = interrupted. "
             "SEEM_DEBUG=1 prints the traceback of an error."
         ),
