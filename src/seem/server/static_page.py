@@ -51,12 +51,12 @@ def write_page(
     """
     folder = Path(out).resolve()
     check_page_folder(folder, overwrite)
-    libraries = runtime_files(None if runtime is None else Path(runtime))
     network = model if isinstance(model, Model) else load(model, "cpu", "exact")
     if network.network.kind.name != "dense":
         raise SeemError(
             f"{network.name} cannot run in a browser; nano and models fine-tuned from it can."
         )
+    libraries = runtime_files(None if runtime is None else Path(runtime))
     with part_folder(folder.parent) as part:
         export(network, part / MODEL, "onnx", precision)
         write_libraries(part / RUNTIME, libraries)
