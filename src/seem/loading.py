@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 
@@ -37,12 +37,13 @@ from seem.checkpoints.network import (
     read_model_name,
     read_official,
 )
-from seem.checkpoints.safe import PICKLE_SUFFIXES, read_tensors, sha256_of
+from seem.checkpoints.safe import PICKLE_SUFFIXES, read_metadata, read_tensors, sha256_of
 from seem.config import SegmenterConfig
 from seem.errors import SeemError, short_reason
 from seem.inference.image_network import Engine, check_engine
 from seem.model import Model
 from seem.models.build import assign_weights, build_without_weights
+from seem.models.decoder.policy import POLICIES, Policy
 from seem.models.kind import kind_of
 from seem.models.precision import Precision, choose_precision
 from seem.models.text.tokenizer import BytePairTokenizer
@@ -53,6 +54,7 @@ IN_FOLDERS = (
     "model.safetensors",
     "best.safetensors",
 )  # what a folder may hold: a model, or the best of a run
+EXPORT_RECORD = "preprocess.json"  # of a folder that `seem export` has written
 DEFAULT_PRESENCE_MIDPOINT = 0.2  # among a few dozen classes; fine-tuning measures its own
 DEFAULT_REGION_THRESHOLD = 0.4
 EMBEDDED = "nano.safetensors"  # the weights that ship in the package's assets
@@ -124,6 +126,34 @@ def open_network(name_or_path: str | os.PathLike[str]) -> LoadedNetwork:
     return LoadedNetwork(card.name, network, sha256_of(checkpoint), tokenizer_of(network.config))
 
 
+class KnownModel(NamedTuple):
+    """The name of a model and how it is made."""
+
+    name: str
+    config: SegmenterConfig
+
+    @property
+    def policy(self) -> Policy:
+        """Which rows its decoder has, and what they attend to."""
+        return POLICIES[self.config.decoder.policy]
+
+
+def find_config(name_or_path: str | os.PathLike[str]) -> KnownModel | None:
+    """Tell how a model is made without reading its weights; None where nothing tells that, or `load` would fail."""
+    if not names_weights(name_or_path):
+        card = zoo.MODEL_CARDS.get(str(name_or_path))
+    else:
+        path = Path(name_or_path)
+        try:
+            file = file_in(path) if path.is_dir() else path
+            card = zoo.find_model_card(read_model_name(file, read_metadata(file)))
+        except (OSError, ValueError, TypeError, AttributeError):
+            return None
+    if card is None or card.config is None:
+        return None
+    return KnownModel(card.name, card.config())
+
+
 def names_weights(name_or_path: str | os.PathLike[str]) -> bool:
     """Tell the path of a file of weights, or of a folder with one, from the name of a model; nothing need be there."""
     if not str(name_or_path) or name_or_path in zoo.MODEL_CARDS:
@@ -147,6 +177,10 @@ def file_in(folder: Path) -> Path:
             return folder / name
     if (folder / CONFIG_FILE).is_file():
         check_config_file(folder / CONFIG_FILE, str(folder))
+    if (folder / EXPORT_RECORD).is_file():
+        raise SeemError(
+            f"{folder} holds exported graphs and no weights; they are run by seem segment --model and by seem_lite."
+        )
     raise SeemError(
         f"{folder} holds neither {' nor '.join(IN_FOLDERS)}; name a file of weights, or the folder of a run that has "
         "written some."

@@ -14,6 +14,7 @@ from exported import export_once
 from seem import Box, Mask, Point, Reference, Stroke, exported_model
 from seem.cli import graph_choice
 from seem.cli.main import main
+from seem.cli.options import ModelOptions
 from seem.data.coco_rle import rle_to_mask
 from seem.exported_model import ExportedModel
 
@@ -137,6 +138,15 @@ def test_what_graphs_cannot_do_is_one_line(words, option, nano_folder, tmp_path,
     )
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_folder_does_not_hide_the_model_of_its_name(nano_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nano").symlink_to(nano_folder)
+    option = "--find"  # which graphs do not answer
+    assert graph_choice.choose_graphs(ModelOptions(model="nano"), option, 1) is None
+    with pytest.raises(ValueError, match=r"--find needs PyTorch, and \./nano holds exported"):
+        graph_choice.choose_graphs(ModelOptions(model="./nano"), option, 1)
 
 
 def test_damaged_folder_is_one_line(nano_folder, tmp_path, capsys):

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import openvino
 import pytest
@@ -121,6 +122,33 @@ def test_openvino_answers_as_onnx_runtime_does(nano_folder, lite):
         expected, found = photo.segment(**words), same.segment(**words)
         assert iou(expected.mask, found.mask) >= MIN_IOU, what
         assert abs(expected.score - found.score) < 1e-3, what
+
+
+def test_openvino_folder_answers_as_pytorch_does(nano_folder, tmp_path, monkeypatch, model):
+    converted = iter(("image", "text", "prompts"))  # traced once, for ONNX
+
+    def already_exported(_graph, _opset):
+        return onnx.load(nano_folder / f"{next(converted)}.onnx")
+
+    monkeypatch.setattr("seem.exporting.export.to_onnx", already_exported)
+    seem.export("nano", tmp_path, "openvino")
+    names = {path.name for path in tmp_path.iterdir()}
+    graphs = {
+        f"{name}{suffix}" for name in ("image", "text", "prompts") for suffix in (".xml", ".bin")
+    }
+    assert names == graphs | {"preprocess.json", "tokenizer.json", "README.md"}
+    record = json.loads((tmp_path / "preprocess.json").read_text())
+    assert (record["format"], set(record["files"])) == ("openvino", graphs)
+    runs = seem_lite.load(nano_folder)
+    runs._graphs = {
+        name: OpenVINOGraph(tmp_path / f"{name}.xml") for name in ("image", "text", "prompts")
+    }
+    photo, same = model.encode(PHOTOS / "cat.jpg"), runs.encode(PHOTOS / "cat.jpg")
+    for what in ("click", "box", "phrase"):
+        prompts, words = PROMPTS[what]
+        expected, found = photo.segment(*prompts), same.segment(**words)
+        assert iou(expected.masks[0], found.mask) >= MIN_IOU, what
+        assert abs(expected.scores[0] - found.score) < 1e-3, what
 
 
 def test_photo_is_turned_upright(lite):

@@ -111,6 +111,7 @@ def test_earlier_files_stay_without_overwrite(tmp_path):
     ("files", "message"),
     [
         ({}, "holds neither model.safetensors nor best.safetensors"),
+        ({"preprocess.json": "{}"}, "holds exported graphs and no weights; they are run by"),
         ({"config.json": '{"model_type": "bert"}'}, "holds a bert model, none of Seem"),
         ({"config.json": "{"}, "config.json of .* is no JSON"),
         ({"config.json": "[]", "model.safetensors": ""}, "holds something else, none of Seem"),

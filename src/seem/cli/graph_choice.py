@@ -19,7 +19,7 @@ def choose_graphs(network: ModelOptions, option: str | None, num_photos: int) ->
     graphs, and `SeemError` where PyTorch is needed and not installed.
     """
     option = option or option_beyond_graphs(network)
-    if is_exported(network.model):
+    if network.model != EMBEDDED and is_exported(network.model):
         if option is not None:
             raise ValueError(
                 f"{option} needs PyTorch, and {network.model} holds exported graphs; leave it out, "

@@ -1,6 +1,6 @@
 """Antialiased bicubic shrinking as convolutions.
 
-`Resize` of ONNX has it, but OpenVINO 2026.2 ignores its attribute `antialias` without a word.
+`Resize` of ONNX has it, but OpenVINO 2026.4 ignores its attribute `antialias` without a word.
 """
 
 from __future__ import annotations
