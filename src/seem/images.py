@@ -126,11 +126,16 @@ def read_image(image: ImageLike, max_pixels: int = MAX_PIXELS) -> InputImage:
 def read_shown_hw(path: str | os.PathLike[str]) -> tuple[int, int]:
     """Read height and width of an image as shown from the header of its file; raises as `read_image` for another."""
     with _open_path(path, MAX_PIXELS) as opened:
-        hw = (opened.height, opened.width)
-        is_turned = exif_orientation(opened) >= FIRST_QUARTER_TURN
-        if is_turned and opened.format != "TIFF":  # whose size Pillow gives as shown
-            return hw[::-1]
-        return hw
+        return shown_hw(opened)
+
+
+def shown_hw(image: Image.Image) -> tuple[int, int]:
+    """Return height and width of an opened image as shown, from its header."""
+    hw = (image.height, image.width)
+    is_turned = exif_orientation(image) >= FIRST_QUARTER_TURN
+    if is_turned and image.format != "TIFF":  # whose size Pillow gives as shown
+        return hw[::-1]
+    return hw
 
 
 def _read_file(path: str | os.PathLike[str], max_pixels: int) -> InputImage:
