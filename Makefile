@@ -56,7 +56,7 @@ test-slow: $(READY)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m slow
 
 test-web: $(READY_WEB)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 0 -m web tests/web
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m web tests/web
 
 # A browser, what drives it, and where there is npm axe-core (accessibility), TypeScript (types in comments) and ONNX
 # Runtime for browsers (the page without a server).

@@ -126,11 +126,16 @@ def read_image(image: ImageLike, max_pixels: int = MAX_PIXELS) -> InputImage:
 def read_shown_hw(path: str | os.PathLike[str]) -> tuple[int, int]:
     """Read height and width of an image as shown from the header of its file; raises as `read_image` for another."""
     with _open_path(path, MAX_PIXELS) as opened:
-        hw = (opened.height, opened.width)
-        is_turned = exif_orientation(opened) >= FIRST_QUARTER_TURN
-        if is_turned and opened.format != "TIFF":  # whose size Pillow gives as shown
-            return hw[::-1]
-        return hw
+        return shown_hw(opened)
+
+
+def shown_hw(image: Image.Image) -> tuple[int, int]:
+    """Return height and width of an opened image as shown, from its header."""
+    hw = (image.height, image.width)
+    is_turned = exif_orientation(image) >= FIRST_QUARTER_TURN
+    if is_turned and image.format != "TIFF":  # whose size Pillow gives as shown
+        return hw[::-1]
+    return hw
 
 
 def _read_file(path: str | os.PathLike[str], max_pixels: int) -> InputImage:
@@ -465,6 +470,10 @@ def image_from_array(array: object, max_pixels: int) -> InputImage:
     if is_tensor(array):
         dtype = str(array.dtype).removeprefix("torch.")
         _check_array_layout("tensor", "3 x H x W", tuple(array.shape), dtype, channels_at=0)
+        if array.is_meta:
+            raise ValueError(
+                "A photo tensor on the device 'meta' has no pixels; give one that does."
+            )
         pixels: NDArray[Any] = array.permute(1, 2, 0).cpu().numpy()
     elif isinstance(array, np.ndarray):
         pixels = array

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 
@@ -37,12 +37,13 @@ from seem.checkpoints.network import (
     read_model_name,
     read_official,
 )
-from seem.checkpoints.safe import PICKLE_SUFFIXES, read_tensors, sha256_of
+from seem.checkpoints.safe import PICKLE_SUFFIXES, read_metadata, read_tensors, sha256_of
 from seem.config import SegmenterConfig
 from seem.errors import SeemError, short_reason
 from seem.inference.image_network import Engine, check_engine
 from seem.model import Model
 from seem.models.build import assign_weights, build_without_weights
+from seem.models.decoder.policy import POLICIES, Policy
 from seem.models.kind import kind_of
 from seem.models.precision import Precision, choose_precision
 from seem.models.text.tokenizer import BytePairTokenizer
@@ -123,6 +124,34 @@ def open_network(name_or_path: str | os.PathLike[str]) -> LoadedNetwork:
     network = build_without_weights(card.config())
     assign_weights(network, read_official(checkpoint, network).tensors)
     return LoadedNetwork(card.name, network, sha256_of(checkpoint), tokenizer_of(network.config))
+
+
+class KnownModel(NamedTuple):
+    """The name of a model and how it is made."""
+
+    name: str
+    config: SegmenterConfig
+
+    @property
+    def policy(self) -> Policy:
+        """Which rows its decoder has, and what they attend to."""
+        return POLICIES[self.config.decoder.policy]
+
+
+def find_config(name_or_path: str | os.PathLike[str]) -> KnownModel | None:
+    """Tell how a model is made without reading its weights; None where nothing tells that, or `load` would fail."""
+    if not names_weights(name_or_path):
+        card = zoo.MODEL_CARDS.get(str(name_or_path))
+    else:
+        path = Path(name_or_path)
+        try:
+            file = file_in(path) if path.is_dir() else path
+            card = zoo.find_model_card(read_model_name(file, read_metadata(file)))
+        except (OSError, ValueError, TypeError, AttributeError):
+            return None
+    if card is None or card.config is None:
+        return None
+    return KnownModel(card.name, card.config())
 
 
 def names_weights(name_or_path: str | os.PathLike[str]) -> bool:

@@ -16,9 +16,10 @@ import tempfile
 import time
 import zlib
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+PRIVATE_MODE = 0o700  # of folders among those of other users
 MAX_PART_AGE = 86_400.0  # seconds; of a part whose process cannot be asked for
 _NAME = re.compile(r"\.seem-([0-9a-f]{8})-(\d+)-([0-9a-f]{8})[0-9a-f]*\.part")
 _HOST = f"{zlib.crc32(platform.node().encode()):08x}"
@@ -54,9 +55,22 @@ def naming_final_files(part: Path, folder: Path) -> Iterator[None]:
         raise
 
 
-def temporary_folder() -> AbstractContextManager[Path]:
-    """Make a folder for temporary files, which a killed process does not leave behind for ever."""
-    return part_folder(Path(tempfile.gettempdir()))
+def new_temporary_folder() -> Path:
+    """Make a folder for temporary files of this user alone; the next process removes it if this one is killed."""
+    folder = new_part(Path(tempfile.gettempdir()))
+    folder.mkdir(mode=PRIVATE_MODE)
+    return folder
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Make a folder as `new_temporary_folder` does, and remove it."""
+    folder = new_part(Path(tempfile.gettempdir()))
+    try:
+        folder.mkdir(mode=PRIVATE_MODE)
+        yield folder
+    finally:
+        remove_part(folder)
 
 
 @functools.lru_cache(maxsize=64)

@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -39,6 +38,7 @@ from seem.checkpoints.safe import write_tensors
 from seem.config import ImageConfig
 from seem.errors import SeemError, short_reason
 from seem.inference.runtime import Runtime
+from seem.part_files import temporary_folder
 from seem.version import __version__
 from seem.writing import text_writer, write_together
 
@@ -207,15 +207,15 @@ def push_model(
     from huggingface_hub import HfApi
 
     api = HfApi(endpoint=hub_endpoint(), library_name=LIBRARY)
-    with TemporaryDirectory() as temporary:
-        save_model(model, Path(temporary), fine_tuned_on, overwrite=True)
+    with temporary_folder() as temporary:
+        save_model(model, temporary, fine_tuned_on, overwrite=True)
         try:
             api.create_repo(repo_id, private=private, exist_ok=True)
             if branch is not None:
                 api.create_branch(repo_id, branch=branch, exist_ok=True)
             commit = api.upload_folder(
                 repo_id=repo_id,
-                folder_path=temporary,
+                folder_path=str(temporary),
                 revision=branch,
                 commit_message=commit_message,
             )

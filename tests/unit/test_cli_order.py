@@ -1,5 +1,8 @@
 """What is wrong with the words and the files of a call is said before a model is loaded, with the right exit code."""
 
+import io
+import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,6 +23,11 @@ def here(tmp_path, monkeypatch):
     Path("bad.jpg").write_bytes(b"\xff\xd8\xff")
     tiny_data.coco(Path("coco"))
     (tmp_path / "notes.json").write_text("{}")
+    header = json.dumps({"__metadata__": {"seem_model": "seem-focal-t-v1"}}).encode()
+    for name in ("tiny.safetensors", "trained/best.safetensors"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_bytes(len(header).to_bytes(8, "little") + header)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"words")))
 
     def refuse(*_arguments):
         raise AssertionError("the model is loaded")
@@ -42,10 +50,17 @@ def here(tmp_path, monkeypatch):
             2,
             "photo.png: In the reference, small.png: Point(30, 3) lies outside",
         ),
-        ("segment photo.png --caption-box 50,1,60,9", 2, "lies outside the image of 40 x 30"),
+        ("segment photo.png --caption-box 50,1,60,9 --model xdecoder-focal-t", 2, "lies outside the image of 40 x 30"),
         ("segment photo.png --template none", 2, "A template needs one {}"),
         ("segment photo.png --size 7", 2, "size is 7; the short side is a whole number of pixels"),
         ("segment photo.png --out a.png", 2, "--out a.png is the name of a file; name a folder"),
+        ("segment photo.png --caption", 2, "nano writes no captions; load an X-Decoder"),
+        ("segment photo.png --caption --model tiny.safetensors", 2, "seem-focal-t-v1 writes no captions"),
+        ("segment photo.png --size 7 --model tiny.safetensors", 2, "size is 7; the short side"),
+        ("segment photo.png --point 1,1 --model xdecoder-focal-t", 2, "takes no visual prompts"),
+        ("segment photo.png --reference small.png --reference-point 1,1 --model trained", 2, "takes no Reference"),
+        ("segment -", 1, "Standard input is not a picture that can be read"),
+        ("track frames --point 1,1 --model xdecoder-focal-t", 2, "takes no visual prompts"),
         ("segment http://a.b/c.jpg", 2, "is a web address; download the photo first"),
         ("retrieve nothing.jpg --text cat", 1, "There is no photo at nothing.jpg"),
         ("retrieve photo.png --text cat --size 7", 2, "size is 7"),

@@ -26,6 +26,7 @@ from seem.checkpoints.network import MODEL_KEY
 from seem.checkpoints.safe import write_tensors
 from seem.cli.main import main
 from seem.cli.report import describe_object
+from seem.cli.resuming import denote_the_same
 from seem.encoded_image import EncodedImage
 from seem.preprocess import preprocess_image
 from tiny import CONFIGS, picture, tiny_network
@@ -650,6 +651,33 @@ def test_one_bad_file_is_reported_and_the_rest_go_on(run, folder):
     assert complaints[1] == "seem: 1 of 4 photos failed."
 
 
+def test_worker_processes_give_the_results_of_one(run, folder):
+    common = (folder, "--point", "4,2", "--json", "--quiet")
+    alone = run(*common, "--out", "alone")
+    shared = run(*common, "--out", "shared", "--workers", "2")
+    assert (shared.code, shared.err) == (alone.code, alone.err)
+    assert alone.code == 1
+    for one, other in zip(alone.records, shared.records, strict=True):
+        assert [each["file_name"] for each in one["images"]] == [
+            each["file_name"] for each in other["images"]
+        ]
+        assert one["annotations"] == other["annotations"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["in", "--workers", "0"], "workers is 0; use 1 (this process) or more"),
+        (["in", "--workers", "4000"], "workers is 4000; this machine has"),
+        (["-", "--workers", "2"], "--workers 2 processes read files, not standard input"),
+    ],
+)
+def test_workers_that_cannot_be_are_refused_before_the_model_is_loaded(
+    run, folder, arguments, message
+):
+    assert refused(run(*arguments, model="nowhere.safetensors"), 2, message)
+
+
 def test_a_folder_has_a_progress_bar_and_a_photo_has_none(run, folder):
     Path("in/b.jpg").unlink()
     ran = run(folder, "--point", "4,2")
@@ -756,6 +784,33 @@ def test_going_on_with_another_question_is_refused(run, folder, earlier, now, me
     assert message in ran.err
     assert ran.err.endswith("or pass --overwrite or another --out.\n")
     assert before == {name: Path("seem-out", name).stat().st_mtime_ns for name in names()}
+
+
+@pytest.mark.parametrize(
+    ("earlier", "now"),
+    [
+        (["--point", "4,2"], ["--point", "4.0, 2"]),
+        (["--find", "cat", "--threshold", "0.50"], ["--find", "cat", "--threshold", ".5"]),
+        (["--mask", "mask.png"], ["--mask", "./in/../mask.png"]),
+        (
+            ["--reference", "in/a.jpg", "--reference-box", "1,2,9,9"],
+            ["--reference", "{cwd}/in/a.jpg", "--reference-box", "1,2,9,9.0"],
+        ),
+        (["--classes", "cat,a dog"], ["--classes", "cat, a  dog"]),
+    ],
+)  # fmt: skip
+def test_what_denotes_the_same_goes_on(run, folder, earlier, now):
+    Path("in/b.jpg").unlink()
+    Image.open("in/c.png").convert("L").save("mask.png")
+    assert run("in/c.png", *earlier, "--quiet").code == 0
+    words = [word.format(cwd=Path.cwd()) for word in now]
+    ran = run("in/c.png", *words, "--resume", model="nowhere.safetensors")
+    assert (ran.code, ran.err) == (0, "1 of 1 photos have results already.\n")
+
+
+@pytest.mark.parametrize(("earlier", "now"), [("1e3", "1000"), ("nan", "nan ")])
+def test_words_are_no_numbers(earlier, now):
+    assert denote_the_same([f"--text {earlier}"], [f"--text {now}"]) == (earlier == now.strip())
 
 
 def test_the_same_question_in_other_words_goes_on(run, folder):

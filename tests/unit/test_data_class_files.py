@@ -244,3 +244,39 @@ def test_classes_without_maps_of_objects_are_stuff(tmp_path):
     dataset = open_dataset(str(tmp_path), "train")
     objects = dataset.objects[dataset.images[0].id]
     assert [(one.category.is_thing, one.is_group) for one in objects] == [(False, False)] * 2
+
+
+@pytest.mark.parametrize(
+    "content", ["0 background\n1 cat\n2 dog\n", "1: cat\n2: dog\n", "1\tcat\n\n2\tdog\n"]
+)
+def test_lines_that_count_themselves_are_numbers(tmp_path, content):
+    tiny.folder_of_maps(tmp_path)
+    tiny.text(tmp_path / "classes.txt", content)
+    dataset = open_dataset(str(tmp_path), "train")
+    assert [(row.id, row.name) for row in dataset.category_list] == [(1, "cat"), (2, "dog")]
+    assert "numbers, which are taken for those of the maps: 1 is cat" in str(dataset.notes[-1])
+
+
+@pytest.mark.parametrize("content", ["1 euro\n2 euro\n", "2 cats\n3 dogs\n", "7 up\n"])
+def test_names_may_begin_with_numbers(tmp_path, content):
+    tiny.folder_of_maps(tmp_path)
+    tiny.text(tmp_path / "classes.txt", content)
+    names = [row.name for row in open_dataset(str(tmp_path), "train", tolerant=True).category_list]
+    assert names == content.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("classes.txt", "\n", "names no class; write a name a line"),
+        ("class_names.txt", "_background_\n", "names no class"),
+        ("classes.json", '{"1": "cat", "01": "dog"}', "dog has number 1, below 0 or of another class"),
+        ("classes.json", '{"cat": 1, "dog": 1}', "dog has number 1"),
+        ("classes.json", '{"-1": "cat"}', "cat has number -1"),
+    ],
+)  # fmt: skip
+def test_lists_that_lose_a_class_are_refused(tmp_path, file, content, message):
+    tiny.folder_of_maps(tmp_path)
+    tiny.text(tmp_path / file, content)
+    with pytest.raises(DataError, match=message):
+        open_dataset(str(tmp_path), "train")

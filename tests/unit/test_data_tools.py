@@ -468,6 +468,21 @@ def test_labelme_xml_deleted_objects_are_none(tmp_path):
     assert names == ["cat", "dog", "dog"]
 
 
+def test_cvat_photos_without_a_subset_are_a_part_of_their_own(tmp_path):
+    image = '<image name="{}.jpg" {}><polygon label=" cat " points="1,1;9,1;9,9"/></image>'
+    subsets = {"a": 'subset="train"', "b": "subset='a&amp;b'", "c": 'subset=""', "d": ""}
+    for name in subsets:
+        tiny.photo(tmp_path / f"images/{name}.jpg", HW)
+    images = "".join(image.format(name, subset) for name, subset in subsets.items())
+    tiny.text(tmp_path / "annotations.xml", f"<annotations>{images}</annotations>")
+    assert list_splits(str(tmp_path)) == ("train", "a&b", "annotations")
+    names = [image.path.stem for image in open_dataset(str(tmp_path), "annotations").images]
+    assert names == ["c", "d"]
+    dataset = open_dataset(str(tmp_path), "all")
+    assert len(dataset.images) == 4
+    assert [row.name for row in dataset.category_list] == ["cat"]
+
+
 def test_labelme_xml_parts_hold_folders(tmp_path):
     home = copy_set(tmp_path, "datumaro_label_me", "Images/train/a.jpg", "Images/train/x/b.jpg")
     (home / "Annotations/train/x").mkdir()

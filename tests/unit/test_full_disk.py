@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import zipfile
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -13,6 +14,9 @@ import torch
 from PIL import Image
 
 import tiny_data
+import tiny_training
+import tiny_verbs
+from seem import zoo
 from seem.annotation_formats.annotated_image import AnnotatedImage, AnnotatedObject
 from seem.annotation_formats.video import DavisWriter, VideoSettings
 from seem.checkpoints.safe import atomic_write, read_tensors, write_tensors
@@ -20,6 +24,7 @@ from seem.cli.errors import single_line
 from seem.cli.main import main
 from seem.errors import SeemError, naming_file
 from seem.mask_codec import PackedMask
+from seem.part_files import is_part
 from seem.training.checkpoint import write_state
 from seem.video import VideoWriter
 from seem.writing import png_writer, text_writer, write_together
@@ -168,6 +173,46 @@ def test_a_checkpoint_that_does_not_fit_is_one_plain_line(tmp_path):
         rf"Cannot write {file} \(\w[^\[\]]*\)\. Make room, then resume\.", str(caught.value)
     )
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def verbs(tmp_path, monkeypatch):
+    """Verbs with tiny networks, in a folder with what they read."""
+    known, file = tiny_training.use_tiny_nano(tmp_path)
+    monkeypatch.setattr(zoo, "MODEL_CARDS", known)
+    monkeypatch.setattr("seem.loading.embedded", lambda: nullcontext(file))
+    home = tmp_path / "home"
+    home.mkdir()
+    tiny_training.bricks(home / "bricks")
+    tiny_verbs.add_inputs(home, monkeypatch)
+    monkeypatch.chdir(home)
+    return home
+
+
+@pytest.mark.parametrize(
+    ("call", "file"),
+    [
+        ("convert v1.pt ours.safetensors --model seem-focal-t-v1", "ours.safetensors"),
+        ("export --out out", "out"),
+        ("demo photo.png out", "out"),
+        ("gallery examples gallery.png", "drawn.png"),
+        ("train seem --data bricks --out out --steps 1 --size 64 --batch 2 --model v1.safetensors --processes 1",
+         "out"),
+        ("train nano --data pack:pack --out out --steps 1 --batch 2 --processes 1", "photos.cache"),
+    ],
+)  # fmt: skip
+def test_verbs_that_do_not_fit_name_the_file_and_leave_nothing(verbs, request, capfd, call, file):
+    before = {path: path.stat().st_mtime_ns for path in verbs.rglob("*")}
+    request.getfixturevalue("small_files")
+    code = tiny_verbs.run_verb(call.split())
+    err = capfd.readouterr().err.splitlines()
+    assert code == 1, err
+    assert file in err[-1], err
+    assert re.search(r"free some space|Free some space|Make room", err[-1]), err
+    left = {path for path in verbs.rglob("*") if path not in before}
+    assert not any(is_part(path) for path in left)
+    assert all(path.stat().st_size < 4096 for path in left if path.is_file())
+    assert not [path.name for path in left if path.suffix in (".safetensors", ".png", ".onnx")]
 
 
 WRITE = """

@@ -184,7 +184,7 @@ def test_a_missing_file_is_named(tmp_path, name):
     assert f"There is no file {name}" in refused(name)
 
 
-@pytest.mark.parametrize("name", ["runs/mine", "/nowhere/weights", "./nano"])
+@pytest.mark.parametrize("name", ["runs/mine/best", "/nowhere/weights", "./nano"])
 def test_what_is_written_like_a_path_is_looked_for_as_a_file(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     assert refused(name) == f"There is no file {Path(name)}; check the path."

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from seem.part_files import (
     is_part,
     naming_final_files,
     new_part,
+    new_temporary_folder,
     part_folder,
     remove_abandoned_parts,
     temporary_folder,
@@ -205,6 +207,14 @@ def test_temporary_files_of_a_killed_process_are_removed_by_the_next(tmp_path, m
     with temporary_folder() as folder:
         assert [folder.name] == names(tmp_path)
     assert names(tmp_path) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of other systems differ")
+def test_temporary_files_are_for_this_user_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with temporary_folder() as folder:
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE(new_temporary_folder().stat().st_mode) == 0o700
 
 
 def test_errors_about_files_in_a_part_name_where_they_go(tmp_path):

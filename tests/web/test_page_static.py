@@ -27,7 +27,13 @@ async () => {
   return work.history.present.objects;
 }
 """
-WORKER_STATE = "async () => (await navigator.serviceWorker.ready).active.state"
+WORKER_STATE = """
+async () => {
+  const { active } = await navigator.serviceWorker.ready;
+  while (active.state === "activating") await new Promise((resolve) => setTimeout(resolve, 50));
+  return active.state;
+}
+"""
 
 
 class StaticHost(SimpleHTTPRequestHandler):

@@ -53,6 +53,7 @@ DTYPES = {
     "BOOL": torch.bool,
 }  # of safetensors files, as far as networks use them
 HEADER_START = 8  # bytes of a safetensors file: the length of its header stands before it
+MAX_HEADER_BYTES = 100_000_000  # as the library that writes such files allows
 HASH_BLOCK = 1 << 20
 
 
@@ -111,9 +112,19 @@ def _sort_metadata(file: Path) -> None:
             stream.write(text.ljust(length))
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    """Read the notes of a safetensors file without its tensors; `ValueError` or `OSError` for any other file."""
+    _check_readable(path)
+    with path.open("rb") as stream:
+        header = _read_header(stream)
+    return dict(header.get(METADATA_KEY, {}))
+
+
 def _read_header(stream: BinaryIO) -> dict[str, Any]:
     """Read the header of a safetensors file; the stream then stands where the tensors begin."""
     length = int.from_bytes(stream.read(HEADER_START), "little")
+    if length > MAX_HEADER_BYTES:
+        raise ValueError(f"its header would have {length} bytes")
     header: dict[str, Any] = json.loads(stream.read(length))
     return header
 

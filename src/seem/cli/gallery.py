@@ -21,6 +21,7 @@ from seem.checkpoints.safe import atomic_write
 from seem.cli.errors import write_line
 from seem.cli.interruption import run_program
 from seem.cli.sheet import PAPER, draw_page
+from seem.errors import naming_file
 from seem.part_files import temporary_folder
 
 TILE_SIZE = (400, 300)  # width and height in pixels
@@ -69,7 +70,7 @@ def make_gallery(
 def run_example(examples: Path, image: GalleryImage) -> Image.Image:
     """Run an example in a temporary folder and return its image, padded to a tile."""
     script = (examples / f"{image.example}.py").resolve(strict=True)
-    with temporary_folder() as folder, working_directory(folder):
+    with temporary_folder() as folder, working_directory(folder), naming_file(image.file):
         runpy.run_path(str(script), run_name="__main__")
         with Image.open(image.file) as opened:
             return ImageOps.pad(opened.convert("RGB"), TILE_SIZE, color=PAPER)
@@ -98,7 +99,7 @@ def make_gallery_of_arguments(arguments: Sequence[str]) -> None:
     """Make the gallery for the arguments EXAMPLES OUT.png; `ValueError` for others."""
     if len(arguments) != 2:
         raise ValueError("Name the folder of the examples and the file to write: EXAMPLES OUT.png")
-    page = make_gallery(Path(arguments[0]), Path(arguments[1]))
+    page = make_gallery(Path(arguments[0]), Path(arguments[1]), GALLERY_IMAGES)
     write_line(f"{page}: {len(GALLERY_IMAGES)} pictures")
 
 

@@ -9,7 +9,9 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -17,7 +19,7 @@ from seem.annotation_formats.formats import IMAGE_FORMATS
 from seem.cli.errors import report_error
 from seem.errors import SeemError
 from seem.image_folder import images_below, images_in, is_image
-from seem.images import open_image, read_shown_hw
+from seem.images import open_image, read_shown_hw, shown_hw
 from seem.writing import names_file
 
 STANDARD_INPUT = "-"
@@ -27,6 +29,18 @@ RESULT_SUFFIXES = (
     "overlay.png",
     "mask-0.png",
 )  # any of them shows that an image was processed before
+
+
+def read_standard_input() -> bytes:
+    """Return all that comes over standard input, which is read once; `SeemError` if it is closed."""
+    if sys.stdin is None:
+        raise SeemError("Standard input is closed; pipe a photo into it, or name a file.")
+    return _content_of(sys.stdin)
+
+
+@lru_cache(maxsize=1)
+def _content_of(stream: Any) -> bytes:
+    return bytes(stream.buffer.read())
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +59,10 @@ class ImageSource:
         """Names for its results, the shortest first; a longer one is used if the shorter belongs to several images."""
         return self.name.parent / self.name.stem, self.name, self.folder_name / self.name
 
-    def read_hw(self) -> tuple[int, int] | None:
-        """Read height and width as shown from the file's header, None for standard input; raises as opening it does."""
-        return None if self.source == STANDARD_INPUT else read_shown_hw(self.source)
+    def read_hw(self) -> tuple[int, int]:
+        """Read height and width as shown from the file's header; raises as opening it does."""
+        image = self.open()
+        return read_shown_hw(image) if isinstance(image, str) else shown_hw(image)
 
     @property
     def file(self) -> Path | None:
@@ -58,7 +73,7 @@ class ImageSource:
         """Return what `Model.encode` takes: the path, or the image that comes over standard input."""
         if self.source != STANDARD_INPUT:
             return self.source
-        image = open_image(io.BytesIO(sys.stdin.buffer.read()), "Standard input")
+        image = open_image(io.BytesIO(read_standard_input()), "Standard input")
         image.filename = self.name.name  # the name in messages and files
         return image
 

@@ -20,14 +20,9 @@ import seem
 from seem import startup
 from seem.cli.errors import EXIT_INTERRUPTED, discard_output, report_error
 from seem.cli.interruption import run_program
+from seem.cli.options import PATH_OPTIONS
 from seem.cli.prompts import OrderedCommand
 from seem.errors import SeemError
-
-PATH_OPTIONS = (
-    "--out", "--data", "--model", "--mask", "--audio", "--boxes", "--reference", "--reference-mask", "--ids-from",
-    "--finer-masks", "--subset", "--plots", "--into", "--runtime", "--label-studio-files",
-)  # fmt: skip
-"""Options whose value names a file or a folder."""
 
 VERBS = (
     "segment",
@@ -58,7 +53,7 @@ def app_with(verbs: Sequence[str]) -> typer.Typer:
     app = typer.Typer(
         epilog=(
             "Exit codes: 0 = success, 1 = the work failed (a file is missing, damaged, of another layout or in the "
-            "way, a disk is full, ...), 2 = the call is wrong (an option, its value, or what is asked of these files), "
+            "way, a disk is full, ...), 2 = the call is wrong (an option, its value, or what is asked of the files), "
             "130 = interrupted. "
             "SEEM_DEBUG=1 prints the traceback of an error."
         ),

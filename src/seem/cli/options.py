@@ -34,6 +34,13 @@ class Precision(str, Enum):
     AUTO = "auto"
 
 
+PATH_OPTIONS = (
+    "--out", "--data", "--model", "--mask", "--audio", "--boxes", "--reference", "--reference-mask", "--ids-from",
+    "--finer-masks", "--subset", "--plots", "--into", "--runtime", "--label-studio-files",
+)  # fmt: skip
+"""Options whose value names a file or a folder."""
+
+
 class EngineName(str, Enum):
     """What computes the image network."""
 
@@ -289,15 +296,15 @@ class ModelOptions(OptionGroup):
 
 
 def check_size_of(model: str, size: int | None) -> None:
-    """Raise `ValueError` for a size that a model of that name cannot take; nothing is known about files of weights."""
+    """Raise `ValueError` for a size that a model cannot take, by its name or by what the file of weights says it is."""
     if size is None:
         return
-    from seem import zoo  # here, because they import PyTorch
+    from seem.loading import find_config  # here, because they import PyTorch
     from seem.preprocess import check_short_side
 
-    card = zoo.MODEL_CARDS.get(model)
-    if card is not None and card.config is not None:
-        check_short_side(size, card.config().image)
+    known = find_config(model)
+    if known is not None:
+        check_short_side(size, known.config.image)
 
 
 ResumeOption: TypeAlias = Annotated[

@@ -34,6 +34,8 @@ from seem.images import (
     open_image,
     read_shown_hw,
 )
+from seem.inference.object_prompts import ObjectPrompts, check_supported
+from seem.models.decoder.policy import Policy
 from seem.prompts import (
     DEFAULT_WIDTH,
     Audio,
@@ -90,6 +92,12 @@ def check_marks(prompts: Iterable[Prompt], image_hw: tuple[int, int]) -> None:
             prompt.check_inside(image_hw)
         if isinstance(prompt, Reference) and isinstance(prompt.image, str):
             check_reference_marks(prompt.image, prompt.prompts)
+
+
+def check_objects_supported(objects: Iterable[Sequence[Prompt]], name: str, policy: Policy) -> None:
+    """Raise `ValueError` for prompts that a model of a policy was not made for."""
+    for prompts in objects:
+        check_supported(ObjectPrompts.of(prompts), name, policy)
 
 
 def check_reference_marks(photo: str, marks: Iterable[Prompt]) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from seem.cli.options import ModelOptions, typed_option
+from seem.cli.options import PATH_OPTIONS, ModelOptions, typed_option
 from seem.cli.report import AnsweringModel
 from seem.cli.segment_request import AnswerOptions, FullImageOptions, Refinement
 
+WORD_OPTIONS = ("--text", "--find", "--against", "--classes", "--template")
 WAY_OUT = "ask for the same, or pass --overwrite or another --out"
 
 
@@ -43,7 +45,7 @@ class EarlierResults:
         """Raise `ValueError` for a result of other options; a file that does not record them is passed over."""
         for file, record in self.records.items():
             earlier = record.get("options")
-            if isinstance(earlier, list) and earlier != list(options):
+            if isinstance(earlier, list) and not denote_the_same(earlier, options):
                 raise ValueError(
                     f"{file} is a result of {options_text(earlier)}, this call has {options_text(options)}; {WAY_OUT}."
                 )
@@ -55,6 +57,28 @@ class EarlierResults:
                 raise ValueError(
                     f"{file} is a result of {record.get('model')} with other weights than --model; {WAY_OUT}."
                 )
+
+
+def denote_the_same(some: Sequence[object], others: Sequence[object]) -> bool:
+    """Whether options mean the same, however their numbers, lists and paths are written."""
+    return list(map(_meaning_of, some)) == list(map(_meaning_of, others))
+
+
+def _meaning_of(option: object) -> tuple[object, ...]:
+    """Return an option and its values: numbers for "0.50,2", the real path of a file, words without further spaces."""
+    flag, _, value = str(option).partition(" ")
+    if flag in PATH_OPTIONS:
+        return flag, os.path.realpath(value)
+    if flag in WORD_OPTIONS:
+        return flag, *(" ".join(words.split()) for words in value.split(","))
+    return flag, *map(_number_or_word, value.split(","))
+
+
+def _number_or_word(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text.strip()
 
 
 def read_origin(file: Path) -> dict[str, Any]:

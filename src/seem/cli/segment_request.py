@@ -17,15 +17,15 @@ from seem.cli.detections import DetectionFile, read_detections
 from seem.cli.errors import print_error
 from seem.cli.image_files import ImageSource
 from seem.cli.options import BOX, FLAG, OBJECT_PANEL, OptionGroup, Values
-from seem.cli.prompts import check_marks, read_box, read_option
+from seem.cli.prompts import check_marks, check_objects_supported, read_box, read_option
 from seem.exported_model import ExportedImage, ExportedModel, unsupported_prompt
 from seem.inference.object_prompts import (
     ObjectPrompts,
-    check_supported,
     check_writes_captions,
     checked_count,
     checked_probability,
 )
+from seem.models.decoder.policy import Policy
 from seem.prompts import Box, Prompt, Text, VisualPrompt
 from seem.results import Results
 from seem.vocabulary import BUILT_IN_VOCABULARIES, Vocabulary
@@ -349,8 +349,6 @@ class SegmentRequest:
     def check_image(self, image: ImageSource) -> None:
         """Raise for an image that cannot be opened, and for prompts and boxes that are not for this image."""
         image_hw = image.read_hw()
-        if image_hw is None:
-            return
         check_marks(itertools.chain.from_iterable(self.objects), image_hw)
         if self.caption_region is not None:
             self.caption_region.check_inside(image_hw)
@@ -378,11 +376,13 @@ class SegmentRequest:
         """Raise `ValueError` for a request that the model was not made for."""
         if isinstance(model, ExportedModel):
             return  # only chosen for what it answers
-        policy = model.network.decoder.policy
-        for prompts in self.objects:
-            check_supported(ObjectPrompts.of(prompts), model.name, policy)
+        self.check_policy(model.name, model.network.decoder.policy)
+
+    def check_policy(self, name: str, policy: Policy) -> None:
+        """Raise `ValueError` for a request that a model of a policy was not made for."""
+        check_objects_supported(self.objects, name, policy)
         if self.caption:
-            check_writes_captions(model.name, policy)
+            check_writes_captions(name, policy)
 
     def run(self, image: AskedImage) -> Results:
         """Return the masks, and in their provenance the caption if one was asked for."""

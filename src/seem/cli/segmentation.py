@@ -153,8 +153,12 @@ class SegmentationCall:
         graphs = choose_graphs(self.network, option, num_photos)
         if graphs is not None:
             return ExportedModel(graphs)
+        from seem.loading import find_config
         from seem.preprocess import check_short_side
 
+        known = find_config(self.network.model)
+        if known is not None:
+            self.request.check_policy(known.name, known.policy)
         model = self.network.load()
         check_short_side(self.network.size, model.network.config.image)
         check_workers(self.workers, model.device.type)

@@ -15,7 +15,7 @@ from seem.cli.dataset_options import VideoDatasetOptions
 from seem.cli.errors import print_error, single_line, write_line
 from seem.cli.image_files import check_writable
 from seem.cli.options import FLAG, ModelOptions, OutputOptions, PromptOptions, takes_option_groups
-from seem.cli.prompts import check_marks, objects_from_options
+from seem.cli.prompts import check_marks, check_objects_supported, objects_from_options
 from seem.cli.report import describe_loaded_model, with_progress_bar
 from seem.cli.track_files import TrackFiles, target_paths
 from seem.errors import SeemError
@@ -98,6 +98,7 @@ def track_command(
         stem = path.absolute().name
     check_no_results(output.out, stem, output.overwrite)
     network.check_size()
+    check_model_takes(network.model, objects)
     check_prompted_frame(clip, frame, objects)
     export = datasets.open(output.out, stem, output.overwrite)
     started = time.perf_counter()
@@ -130,6 +131,15 @@ def check_no_results(folder: Path, stem: str, overwrite: bool) -> None:
         raise FileExistsError(
             f"There are results already: {folder / stem}.*; pass --overwrite or another --out."
         )
+
+
+def check_model_takes(model: str, objects: Sequence[tuple[Prompt, ...]]) -> None:
+    """Raise `ValueError` for prompts that a model does not take, if that is known before its weights are read."""
+    from seem.loading import find_config
+
+    known = find_config(model)
+    if known is not None:
+        check_objects_supported(objects, known.name, known.policy)
 
 
 def check_prompted_frame(clip: str, frame: int, objects: Sequence[tuple[Prompt, ...]]) -> None:

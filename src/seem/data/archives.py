@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from seem.data.records import DataError
 from seem.errors import SeemError
-from seem.part_files import new_part, remove_part
+from seem.part_files import PRIVATE_MODE, new_part, remove_part
 
 MAX_MEMBERS = 1_000_000
 MAX_MEMBER_BYTES = 4 << 30
@@ -55,7 +55,8 @@ def _unpack(path: Path, _time: int, _size: int) -> Path:
     temporary = new_part(Path(tempfile.gettempdir()))
     folder = temporary / path.stem
     try:
-        folder.mkdir(parents=True)
+        temporary.mkdir(mode=PRIVATE_MODE)
+        folder.mkdir()
         with zipfile.ZipFile(path) as archive:
             members = _checked_members(archive, path)
             _check_room(members, path, folder)

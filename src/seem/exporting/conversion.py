@@ -9,8 +9,6 @@ import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -21,6 +19,7 @@ from torch import Tensor
 from seem.errors import SeemError, short_reason
 from seem.exporting.tensors import Axis, GraphSpec
 from seem.inference.openvino_engine import import_openvino
+from seem.part_files import temporary_folder
 
 if TYPE_CHECKING:
     import onnx
@@ -261,8 +260,8 @@ def quantize(
 def to_openvino(model: onnx.ModelProto, *, halve: bool) -> tuple[bytes, bytes]:
     """Convert an ONNX model to OpenVINO's two files, .xml and .bin; `halve` stores weights in half precision."""
     openvino = import_openvino()
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "graph.xml"
+    with temporary_folder() as folder:
+        path = folder / "graph.xml"
         try:
             converted = openvino.Core().read_model(model=model.SerializeToString())
             openvino.save_model(converted, path, compress_to_fp16=halve)

@@ -15,6 +15,7 @@ from seem.errors import SeemError
 from seem.finetuning.datasets import DataSource
 from seem.finetuning.request import FineTuningRequest, PublishedRecipe
 from seem.finetuning.run_folder import RUN_FILE, check_unchanged_options
+from seem.loading import names_weights
 from seem.models.precision import Precision
 from seem.training.config import TrainConfig
 from seem.training.objectives.published_config import Ablation
@@ -189,7 +190,7 @@ def read_plan(request: FineTuningRequest) -> Plan:
         raise ValueError(
             f"{request.out} was begun with --data {' --data '.join(begun)}; resume with the same."
         )
-    if plan.model != request.model:
+    if _model_identity(plan.model) != _model_identity(request.model):
         raise ValueError(
             f"{request.out} was begun with --model {plan.model}; resume with the same."
         )
@@ -200,6 +201,11 @@ def _data_identity(spec: str) -> tuple[str | None, Path, float, AnnotationFrame 
     """Return format, absolute path, weight and frame of a data set, which are equal however its path is written."""
     parsed = DatasetSpec.parse(spec)
     return parsed.kind, parsed.path.resolve(), parsed.weight, parsed.frame
+
+
+def _model_identity(model: str) -> str | Path:
+    """Return the name of a model, or the absolute path of its file, which is equal however it is written."""
+    return Path(model).resolve() if names_weights(model) else model
 
 
 def full_step_interval(naming_ratio: int) -> int:

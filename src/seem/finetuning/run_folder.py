@@ -39,6 +39,8 @@ RUN_FILES = (
 OPTION_NAMES = {"scratch": "from-scratch", "rates": "rate"}
 """Command line options that are not spelled like the field of the request."""
 
+FOLDER_OPTIONS = ("finer_masks",)
+
 
 @contextmanager
 def hold_run_folder(out: Path) -> Iterator[None]:
@@ -99,12 +101,21 @@ def remove_run_parts(out: Path) -> None:
 def check_unchanged_options(out: Path, begun: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Raise `ValueError` for the first option whose value differs from that with which the run in `out` began."""
     for name, value in now.items():
-        if name in begun and begun[name] != value:
+        if name in begun and not _denote_the_same(name, begun[name], value):
             option = "--" + OPTION_NAMES.get(name, name.replace("_", "-"))
             raise ValueError(
                 f"{out} was begun with {option} {option_text(begun[name])}, here it is {option_text(value)}; resume "
                 "with the same, or begin anew with --overwrite."
             )
+
+
+def _denote_the_same(name: str, begun: Any, value: Any) -> bool:
+    """Whether two values of an option mean the same: lists in any order, folders however they are written."""
+    if isinstance(begun, list) and isinstance(value, list):
+        return sorted(map(json.dumps, begun)) == sorted(map(json.dumps, value))
+    if name in FOLDER_OPTIONS and begun is not None and value is not None:
+        return Path(begun).resolve() == Path(value).resolve()
+    return bool(begun == value)
 
 
 def option_text(value: Any) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import tempfile
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from seem.annotation_formats.formats import IMAGE_FORMATS, VIDEO_FORMATS, parse_format_names
+from seem.part_files import temporary_folder
 from seem.results import Labels, Provenance, Results
 from seem.results.columns import ResultImage
 from seem.results.datasets import DatasetExport, VideoExport
@@ -91,14 +91,14 @@ def export_annotations(
 ) -> ExportedFile:
     """Write the annotations of a request in its format."""
     vocabulary = requested_vocabulary(request)
-    with tempfile.TemporaryDirectory(prefix="seem-export-") as folder:
+    with temporary_folder() as folder:
         formats = parse_format_names([request.format], IMAGE_FORMATS)
-        export = DatasetExport(Path(folder), formats)
+        export = DatasetExport(folder, formats)
         for image in request.images:
             pixels = pixels_of(image, request.format, find_image, max_pixels)
             export.add(to_results(image, pixels, vocabulary))
         export.finish()
-        home = Path(folder) / request.format
+        home = folder / request.format
         if request.format in SINGLE_FILES:
             content = (home / SINGLE_FILES[request.format]).read_bytes()
             return ExportedFile(f"{request.format}.json", "application/json", content)
@@ -109,13 +109,13 @@ def export_tracks(
     frames: Iterable[Results], format_name: VideoFormatName, clip: str
 ) -> ExportedFile:
     """Write the frames of a video in a format."""
-    with tempfile.TemporaryDirectory(prefix="seem-export-") as folder:
+    with temporary_folder() as folder:
         formats = parse_format_names([format_name], VIDEO_FORMATS)
-        export = VideoExport(Path(folder), Path(plain_name(clip, "clip")).stem, formats)
+        export = VideoExport(folder, Path(plain_name(clip, "clip")).stem, formats)
         for results in frames:
             export.add(results)
         export.finish()
-        content = zipped(Path(folder) / format_name)
+        content = zipped(folder / format_name)
     return ExportedFile(f"{format_name}.zip", "application/zip", content)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -13,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from seem.errors import SeemError
+from seem.errors import FULL_DISK, SeemError
 
 PROBLEM_JSON = "application/problem+json"
 TYPE_PREFIX = "urn:seem:problem:"
@@ -154,7 +153,7 @@ def problem_of_work(error: Exception) -> Problem | None:
             return Problem("out-of-memory", "There is not enough memory; send a smaller image.")
         case RuntimeError() if "out of memory" in str(error) or "not enough memory" in str(error):
             return Problem("out-of-memory", "There is not enough memory; send a smaller image.")
-        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+        case OSError(errno=number) if number in FULL_DISK:
             return Problem("disk-full", "The server's disk is full; try again later.")
         case SeemError():
             return Problem("unreadable", str(error))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from starlette.requests import Request
 
 from seem.encoded_image import EncodedImage
 from seem.model import Model
+from seem.part_files import new_temporary_folder
 from seem.server.jobs import StoredVideo, TrackingJob
 from seem.server.problems import Problem
 from seem.server.projects.project import Project
@@ -68,7 +68,7 @@ class Service:
         self.heavy = WorkerPool("heavy", max(1, workers // 2), limits.queued, threads)
         self.tracking = WorkerPool("tracking", 1, limits.jobs, threads)
         self.storage = WorkerPool("storage", STORAGE_WORKERS, limits.queued)
-        self.folder = Path(tempfile.mkdtemp(prefix="seem-serve-"))
+        self.folder = new_temporary_folder()
         self._undo_hooks = make_interruptible(self.model.network)
         self._watch()
         self.is_ready = True

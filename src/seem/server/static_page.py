@@ -51,12 +51,12 @@ def write_page(
     """
     folder = Path(out).resolve()
     check_page_folder(folder, overwrite)
-    libraries = runtime_files(None if runtime is None else Path(runtime))
     network = model if isinstance(model, Model) else load(model, "cpu", "exact")
     if network.network.kind.name != "dense":
         raise SeemError(
             f"{network.name} cannot run in a browser; nano and models fine-tuned from it can."
         )
+    libraries = runtime_files(None if runtime is None else Path(runtime))
     with part_folder(folder.parent) as part:
         export(network, part / MODEL, "onnx", precision)
         write_libraries(part / RUNTIME, libraries)
@@ -80,8 +80,13 @@ def write_libraries(folder: Path, files: dict[str, bytes]) -> None:
     """Write ONNX Runtime with its licence."""
     folder.mkdir()
     for name, content in files.items():
-        (folder / name).write_bytes(content)
+        (folder / hosted_name(name)).write_bytes(content)
     (folder / "LICENSE.txt").write_bytes(LICENSE.read_bytes())
+
+
+def hosted_name(name: str) -> str:
+    """Return the name of a module that every host sends as JavaScript: some do not know `.mjs`."""
+    return name.replace(".mjs", ".js")
 
 
 def write_modules(folder: Path) -> None:
@@ -108,13 +113,14 @@ def without_server(document: str) -> str:
 
 def write_file_list(folder: Path) -> None:
     """Write what the service worker stores: the SHA-256 of every file by name, and a version made of them."""
+    for_gpus = set(map(hosted_name, GPU_FILES))
     needed: dict[str, str] = {}
     optional: dict[str, str] = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.is_dir() or name in UNLISTED:
             continue
-        group = optional if path.name in GPU_FILES else needed
+        group = optional if path.name in for_gpus else needed
         group[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     digest = hashlib.sha256(json.dumps([needed, optional]).encode()).hexdigest()
     files = {

@@ -2,7 +2,7 @@
 
 labelmap.txt      name:red,green,blue:parts:actions          CVAT, Datumaro
 class_names.txt   a name a line, _background_ is 0            labelme
-classes.txt       a name a line, the first is 1
+classes.txt       a name a line, the first is 1; or "1 cat" a line
 classes.json      {"1": "cat", ...}
 dataset.json      {"labels": {"background": 0, "cat": 1}}     nnU-Net
 """
@@ -26,6 +26,7 @@ BACKGROUND_NAMES = frozenset({"background", "_background_"})
 
 _NUMBERED_FROM_ZERO = ("labelmap.txt", "class_names.txt")
 _LABEL_MAP_LINE = re.compile(r"(.*):(\d+)\s*,\s*(\d+)\s*,\s*(\d+):[^:]*:[^:]*")
+_NUMBERED_LINE = re.compile(r"(\d+)\s*[:=,;.)\s]\s*(\S.*)")
 _IGNORED = "__ignore__"  # labelme's first line: what is not labelled
 
 
@@ -64,10 +65,15 @@ def read_class_file(folder: Path, file_names: Sequence[str]) -> ClassFile | None
         return ClassFile(file, _parse_table(text), notes=text.notes())
     if file.name == "labelmap.txt":
         return _parse_label_map(text)
+    numbered = _names_by_written_number(text)
+    if numbered:
+        return ClassFile(file, numbered, notes=(*text.notes(), _note_numbers(file, numbered)))
     if file.name in _NUMBERED_FROM_ZERO:
         names = _names_from_zero(text)
     else:
         names = _names_from_one(text)
+    if not names:
+        raise DataError(f"{file} names no class; write a name a line, or delete it.")
     return ClassFile(file, names, notes=(*text.notes(), *_note_background(file, names)))
 
 
@@ -86,6 +92,29 @@ def _names_from_zero(text: TextFile) -> dict[int, str]:
     if names and is_background(names[0]):
         names = names[1:]
     return dict(enumerate(names, 1))
+
+
+def _names_by_written_number(text: TextFile) -> dict[int, str]:
+    """Read lines that count themselves, "1 cat" or "1: cat", from 0 (the background) or 1 on; none for other lists."""
+    lines = list(filter(None, text.lines()))
+    matches = list(filter(None, map(_NUMBERED_LINE.fullmatch, lines)))
+    numbers = [int(match[1]) for match in matches]
+    names = [match[2] for match in matches]
+    first = numbers[0] if numbers else 0
+    counts = len(matches) == len(lines) > 1 and numbers == list(range(first, first + len(lines)))
+    if not counts or len(set(names)) < len(names):
+        return {}
+    if first == 0 and is_background(names[0]):
+        return dict(zip(numbers[1:], names[1:], strict=True))
+    return dict(zip(numbers, names, strict=True)) if first == 1 else {}
+
+
+def _note_numbers(file: Path, names: Mapping[int, str]) -> Flaw:
+    number, name = next(iter(names.items()))
+    what = (
+        f"its lines begin with numbers, which are taken for those of the maps: {number} is {name}"
+    )
+    return Flaw(FlawKind.ASSUMED_CLASSES, file.name, what)
 
 
 def _note_background(file: Path, names: Mapping[int, str]) -> list[Flaw]:
@@ -113,8 +142,12 @@ def _parse_table(text: TextFile) -> dict[int, str]:
         table = table["labels"]
     if not isinstance(table, dict) or not table:
         raise DataError(f"{problem}; it holds {str(table)[:40]}.")
+    names: dict[int, str] = {}
     try:
-        names = dict(map(_number_and_name, table.items()))
+        for number, name in map(_number_and_name, table.items()):
+            if number < 0 or number in names:
+                raise ValueError(f"{name} has number {number}, below 0 or of another class")
+            names[number] = name
     except (TypeError, ValueError) as error:
         raise DataError(f"{problem} ({error}).") from error
     nothing = names.pop(0, None)

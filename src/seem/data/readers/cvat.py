@@ -3,13 +3,15 @@
     annotations.xml  images/a.jpg  images/train/b.jpg
     train.xml  val.xml  images/train/a.jpg           one file a part
 
-Parts are the `subset` of the images, or the names of the files if there are several. A rotated box turns clockwise
+Parts are the `subset` of the images; those without one are in a part called like their file, as all are if no image has
+one and there are several files. A rotated box turns clockwise
 about its centre. A mask counts its pixels row by row inside of its box. Shapes of one label and one group are one
 object, as in what CVAT itself exports to COCO. Polylines, points, cuboids and skeletons have no area and are not read.
 """
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Hashable, Sequence
 from pathlib import Path
@@ -39,7 +41,8 @@ from seem.data.readers.tool_files import ImageIndex, has_text_file, list_files, 
 from seem.data.records import DataError, Flaw
 from seem.data.text_files import TextFile
 
-_SUBSET = re.compile(r'<image\s[^>]*?\bsubset="([^"]*)"')
+_IMAGE_TAG = re.compile(r"<image\s[^>]*>")
+_SUBSET = re.compile(r"\bsubset=(?:\"([^\"]*)\"|'([^']*)')")
 _UNDIVIDED = ("annotations", "default", "")
 
 
@@ -62,7 +65,7 @@ def read_cvat(path: Path, split: str) -> LazyDataset:
         unread.others["tracks of videos"] += len(root.findall("track"))
         class_names.update(dict.fromkeys(_class_names(root)))
         for element in root.iter("image"):
-            if split in (ALL_SPLIT, element.get("subset") or file.stem):
+            if split in (ALL_SPLIT, element.get("subset", "").strip() or file.stem):
                 where = f"{file.name}, image {element.get('name') or element.get('id')}"
                 results.append(read_or_flaw(where, _read_image, element, index, unread))
     return open_shape_set(
@@ -81,7 +84,7 @@ def _class_names(root: Element) -> list[str]:
     names = []
     for label in root.iterfind(".//labels/label"):
         if label.find("parent") is None:
-            names.append(label.findtext("name") or "")
+            names.append((label.findtext("name") or "").strip())
     return list(filter(None, names))
 
 
@@ -111,7 +114,8 @@ def _read_shape(shape: Element, where: str, unread: UnreadCounts) -> ShapeRow | 
     drawn = _draw(shape, unread)
     if drawn is None:
         return None
-    return ShapeRow(where, shape.get("label") or "", (drawn,), _read_attributes(shape, unread))
+    label = (shape.get("label") or "").strip()
+    return ShapeRow(where, label, (drawn,), _read_attributes(shape, unread))
 
 
 def _draw(shape: Element, unread: UnreadCounts) -> Shape | None:
@@ -180,12 +184,21 @@ def _find_parts(path: Path) -> dict[str, Sequence[Path]]:
         text = TextFile.read(file).text
         if not _looks_like_cvat(text.encode(errors="replace")):
             continue
-        subsets = set(_SUBSET.findall(text))
-        for subset in subsets or {file.stem}:
-            parts.setdefault(subset, []).append(file)
-    if len(parts) == 1 and next(iter(parts)) in _UNDIVIDED:
+        for subset in _subsets_of(text) or {file.stem}:
+            parts.setdefault(subset or file.stem, []).append(file)
+    if len(parts) == 1 and next(iter(parts)).lower() in _UNDIVIDED:
         return {ALL_SPLIT: next(iter(parts.values()))}
     return dict(parts)
+
+
+def _subsets_of(text: str) -> set[str]:
+    """Return the subsets of the images in an XML text; images without one are in the one with an empty name."""
+    subsets = set()
+    for tag in _IMAGE_TAG.findall(text):
+        match = _SUBSET.search(tag)
+        subset = "" if match is None else match[1] or match[2] or ""
+        subsets.add(html.unescape(subset).strip())
+    return subsets
 
 
 def _looks_like_cvat(content: bytes) -> bool:

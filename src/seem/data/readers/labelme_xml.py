@@ -4,8 +4,8 @@
     a.jpg  a.xml                                                      or side by side
 
 Folders of annotations that are called train, val, test or the like are the parts, with the folders in them. A deleted
-object is none, a part of an object of the same name belongs to it. (The desktop tool labelme writes
-JSON: see `labelme.py`.)
+object is none, a part of an object of the same name belongs to it. (The desktop tool labelme writes JSON:
+see `labelme.py`.)
 """
 
 from __future__ import annotations

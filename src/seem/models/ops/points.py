@@ -53,10 +53,12 @@ def features_at(
 ) -> Float[Tensor, "b p c"]:
     """Read all channels at a few points, bilinearly; 0 and 1 are the centres of the outermost pixels.
 
-    As `sample_at` with `align_corners`, but only the four pixels around each point are read and converted: coordinates
-    keep single precision, for with the 8 bits of bfloat16 a click would be read half a pixel off in a map of 256. The
-    result has the dtype of the map.
+    As `sample_at` with `align_corners`, in the dtype of the map: of a map of lower precision than the coordinates only
+    the four pixels around each point are converted. Coordinates keep single precision, for with the 8 bits of bfloat16
+    a click would be read half a pixel off in a map of 256.
     """
+    if torch.promote_types(maps.dtype, points_unit.dtype) == maps.dtype:
+        return sample_at(maps, points_unit, align_corners=True).mT
     return patches_at(maps, points_unit, 1)[:, :, 0]
 
 
@@ -68,6 +70,8 @@ def patches_at(
     Bilinear between the four positions of a convolution around the point; pixels and positions outside the map are
     zero.
     """
+    if points_unit.shape[1] == 0:
+        return maps.new_zeros(len(maps), 0, size * size, maps.shape[1])
     height, width = maps.shape[-2:]
     precise = torch.promote_types(maps.dtype, torch.float32)
     x, y = (points_unit.to(precise) * points_unit.new_tensor([width - 1, height - 1])).unbind(-1)

@@ -189,6 +189,9 @@ store.subscribe(whenChanged(({ photo, video }) => [photo?.workId, video?.file], 
 store.subscribe(({ pending }) => byId("photo-canvas").classList.toggle("is-waiting", pending.length > 0));
 store.subscribe(() => canvas.redraw());
 mountSaving();
-if (runsInBrowser) mountOffline(workspace);
 describeEngine();
+if (runsInBrowser) {
+  const mount = () => mountOffline(workspace);
+  workspace.engine.ready().then(mount, mount); // its files are fetched once, for the model and for the next visit
+}
 if (address) workspace.restore(address);

@@ -106,7 +106,6 @@ const TYPES = {
   js: "text/javascript",
   json: "application/json",
   md: "text/plain; charset=utf-8",
-  mjs: "text/javascript",
   svg: "image/svg+xml",
   txt: "text/plain; charset=utf-8",
   wasm: "application/wasm",

@@ -67,11 +67,18 @@ export class BrowserEngine {
   /** There is no server, and no token. */
   useToken() {}
 
-  /** Describe the model, and begin to load it. */
+  /** Describe the model. */
   async describe() {
     const model = await this.#call("describe", []);
-    this.#call("prepare", []).catch(() => {}); // the first question about a photo tells what is wrong
     return { model, image_formats: ["coco"], video_formats: [] };
+  }
+
+  /**
+   * Load the model.
+   * @returns {Promise<void>}
+   */
+  ready() {
+    return this.#call("prepare", []);
   }
 
   /**

@@ -32,6 +32,9 @@ export class ServerEngine {
     return this.#api.ask("GET", "info");
   }
 
+  /** Resolve when photos can be encoded: the server has its model. */
+  async ready() {}
+
   /**
    * Upload a picture and encode it.
    * @param {Blob} file

@@ -6,6 +6,7 @@
 /** @import {Tool} from "../tools/tools.js" */
 /** @import {ObjectList} from "./object_list.js" */
 
+import { runsInBrowser } from "../engine/chosen_engine.js";
 import { byId, closable, element } from "../dom.js";
 import { toggleAll } from "./object_list.js";
 
@@ -73,7 +74,7 @@ const FINISH_KEY = { shown: "Ctrl+Enter", text: "Project: accept all, done, next
 
 /** @param {KeyTargets} targets */
 export function mountKeyboard(targets) {
-  const ofProject = projectShortcuts(targets);
+  const ofProject = runsInBrowser ? [] : projectShortcuts(targets);
   const shortcuts = [...shortcutsOf(targets), ...ofProject];
   const actions = new Map(shortcuts.flatMap(({ keys, act }) => keys.map((key) => [key, act])));
   document.addEventListener("keydown", (event) => {
@@ -81,7 +82,7 @@ export function mountKeyboard(targets) {
     if (event.ctrlKey || event.metaKey) undoOrRedo(event, targets.workspace);
     else if (!event.altKey) press(event, actions, targets);
   });
-  showShortcuts([...shortcuts, FINISH_KEY, ...FURTHER_KEYS]);
+  showShortcuts([...shortcuts, ...(runsInBrowser ? [] : [FINISH_KEY]), ...FURTHER_KEYS]);
 }
 
 /**

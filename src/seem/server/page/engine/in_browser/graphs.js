@@ -128,9 +128,12 @@ export class Graphs {
   async #importRuntime() {
     const folder = new URL("../runtime/", this.#folder);
     this.#usesGpu = await hasGpu();
-    const module = this.#usesGpu ? "ort.jspi.min.mjs" : "ort.wasm.min.mjs";
+    const { module, binary } = this.#usesGpu ? GPU_RUNTIME : CPU_RUNTIME;
     const runtime = await import(new URL(module, folder).href);
-    runtime.env.wasm.wasmPaths = folder.href;
+    runtime.env.wasm.wasmPaths = {
+      mjs: new URL(`${binary}.js`, folder).href,
+      wasm: new URL(`${binary}.wasm`, folder).href,
+    };
     runtime.env.wasm.numThreads = threadCount();
     runtime.env.logLevel = "error";
     return runtime;
@@ -181,6 +184,9 @@ function inTime(promise, seconds) {
   });
   return Promise.race([promise, /** @type {Promise<T>} */ (late)]);
 }
+
+const CPU_RUNTIME = { module: "ort.wasm.min.js", binary: "ort-wasm-simd-threaded" };
+const GPU_RUNTIME = { module: "ort.jspi.min.js", binary: "ort-wasm-simd-threaded.jspi" };
 
 /** @type {Record<string, string>} */
 const TYPES = { Float32Array: "float32", Uint8Array: "uint8", BigInt64Array: "int64" };
