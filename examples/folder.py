@@ -10,16 +10,12 @@ FOLDER = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "ph
 
 model = seem.load(os.environ.get("SEEM_EXAMPLE_MODEL", "nano"))
 num_failed = 0
-for path in sorted(FOLDER.glob("*.jpg")):
-    try:
-        result = model.encode(path).panoptic()
-        result.save("seem-out", overwrite=True)
-    except (
-        ValueError,
-        OSError,
-    ) as error:  # seem.SeemError is an OSError; every message is one line
-        print(error, file=sys.stderr)
+for photo in model.encode_many(FOLDER, errors="return"):  # the next photo is read meanwhile
+    if isinstance(photo, Exception):
+        print(photo, file=sys.stderr)  # every message is one line
         num_failed += 1
         continue
-    print(f"{path.name}: {len(result)} segments")
+    result = photo.panoptic()
+    result.save("seem-out", overwrite=True)
+    print(f"{photo.name}: {len(result)} segments")
 sys.exit(1 if num_failed else 0)

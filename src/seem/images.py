@@ -470,6 +470,10 @@ def image_from_array(array: object, max_pixels: int) -> InputImage:
     if is_tensor(array):
         dtype = str(array.dtype).removeprefix("torch.")
         _check_array_layout("tensor", "3 x H x W", tuple(array.shape), dtype, channels_at=0)
+        if array.is_meta:
+            raise ValueError(
+                "A photo tensor on the device 'meta' has no pixels; give one that does."
+            )
         pixels: NDArray[Any] = array.permute(1, 2, 0).cpu().numpy()
     elif isinstance(array, np.ndarray):
         pixels = array

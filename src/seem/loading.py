@@ -76,9 +76,9 @@ def load(
         device: "cpu", "cuda", "mps", ...; None = the accelerator if there is one, else the CPU.
         precision: "exact" is float32 everywhere, as for published scores; "auto" measures on this device whether
             bfloat16 is faster and sees the same, and takes it if so. The result says which one ran.
-        engine: "torch", or "openvino" for the image network on a CPU (`pip install "seem[openvino]"`): a quarter to a
-            third faster, within rounding of the same. The network is converted once, which takes some seconds, and
-            cached in `SEEM_CACHE`.
+        engine: "torch", or "openvino" for the image network on a CPU (`pip install "seem[openvino]"`), within rounding
+            of the same: nano encodes a third faster, published models as fast where the CPU has no bfloat16. The
+            network is converted once, with the weights of that moment, which takes seconds, and cached in `SEEM_CACHE`.
 
     Raises:
         ValueError: an unknown name (the nearest is suggested), device, precision or engine.

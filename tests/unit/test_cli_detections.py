@@ -148,3 +148,10 @@ def test_another_file_says_what_the_ids_of_a_list_are(read, tmp_path):
 def test_a_list_that_does_not_name_the_photo_says_how_to(read):
     with pytest.raises(ValueError, match="it has 7; --ids-from FILE says which photo"):
         read([GOOD], bare=True).boxes_in("street.png", HW)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_boxes_are_read_in_every_encoding_of_json(tmp_path, encoding):
+    path = tmp_path / "boxes.json"
+    path.write_text('[{"image_id": "ü.png", "bbox": [1, 2, 3, 4]}]', encoding=encoding)
+    assert list(read_detections(path).rows) == ["ü.png"]

@@ -651,6 +651,33 @@ def test_one_bad_file_is_reported_and_the_rest_go_on(run, folder):
     assert complaints[1] == "seem: 1 of 4 photos failed."
 
 
+def test_worker_processes_give_the_results_of_one(run, folder):
+    common = (folder, "--point", "4,2", "--json", "--quiet")
+    alone = run(*common, "--out", "alone")
+    shared = run(*common, "--out", "shared", "--workers", "2")
+    assert (shared.code, shared.err) == (alone.code, alone.err)
+    assert alone.code == 1
+    for one, other in zip(alone.records, shared.records, strict=True):
+        assert [each["file_name"] for each in one["images"]] == [
+            each["file_name"] for each in other["images"]
+        ]
+        assert one["annotations"] == other["annotations"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["in", "--workers", "0"], "workers is 0; use 1 (this process) or more"),
+        (["in", "--workers", "4000"], "workers is 4000; this machine has"),
+        (["-", "--workers", "2"], "--workers 2 processes read files, not standard input"),
+    ],
+)
+def test_workers_that_cannot_be_are_refused_before_the_model_is_loaded(
+    run, folder, arguments, message
+):
+    assert refused(run(*arguments, model="nowhere.safetensors"), 2, message)
+
+
 def test_a_folder_has_a_progress_bar_and_a_photo_has_none(run, folder):
     Path("in/b.jpg").unlink()
     ran = run(folder, "--point", "4,2")

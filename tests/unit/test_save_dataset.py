@@ -605,3 +605,13 @@ def test_a_wrong_call_is_refused(tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message):
         seem.save_dataset(found("a.png"), tmp_path, **arguments)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("results", "formats", "message"),
+    [([5], "coco", r"results is \[5\]"), ([], 5, "formats is 5; save_dataset takes a text")],
+)
+def test_arguments_of_a_wrong_type_are_named(tmp_path, results, formats, message):
+    with pytest.raises(ValueError, match=message):
+        seem.save_dataset(results, tmp_path / "out", formats)
+    assert list(tmp_path.iterdir()) == []

@@ -200,7 +200,7 @@ def layout_error(path: Path, reason: str) -> UnusableFileError:
 def read_json(path: Path) -> Any:
     """Read the JSON file of a detector."""
     try:
-        return json.loads(read_regular_file(path).decode("utf-8-sig"))
+        return json.loads(read_regular_file(path))  # in UTF-8, UTF-16 or UTF-32, which bytes tell
     except SeemError:
         raise
     except OSError as error:

@@ -20,6 +20,7 @@ from seem.annotation_formats.formats import (
 )
 from seem.annotation_formats.video import VideoDatasetWriter, VideoSettings
 from seem.annotation_formats.writer import DatasetWriter, WriterSettings
+from seem.argument_types import explained
 from seem.part_files import is_part
 from seem.results.columns import rgb_pixels
 from seem.results.export import to_annotated_objects
@@ -29,6 +30,7 @@ from seem.writing import checked_stem
 UNNAMED_IMAGE = "photo"
 
 
+@explained
 def save_dataset(
     results: Results | Iterable[Results],
     folder: str | Path,
@@ -69,7 +71,7 @@ def save_dataset(
         export.add(result, photos=photo_folder)
     paths = export.finish()
     for note in export.notes:
-        warnings.warn(note, stacklevel=2)
+        warnings.warn(note, stacklevel=3)  # beyond what explains arguments
     return paths
 
 
@@ -148,6 +150,7 @@ class DatasetExport:
         return f"{stem}-{number}"
 
 
+@explained
 def save_tracks(
     results: Iterable[Results],
     folder: str | Path,
@@ -185,7 +188,7 @@ def save_tracks(
         raise
     paths = export.finish()
     for note in export.notes:
-        warnings.warn(note, stacklevel=2)
+        warnings.warn(note, stacklevel=3)  # beyond what explains arguments
     return paths
 
 

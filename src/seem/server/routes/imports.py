@@ -52,11 +52,11 @@ async def import_objects(
     """Return the objects that a COCO file (the body) has for a photo; run-length codes and polygons are read."""
     content = await request.body()
     max_pixels = service.settings.limits.image_pixels
-    if width * height > max_pixels:
-        raise Problem("too-many-pixels", f"{name} has more than {max_pixels:,} pixels.")
 
     def work() -> ImportedObjectsBody:
         file = CocoImport.parse(content)
+        if width * height > max_pixels:
+            raise Problem("too-many-pixels", f"{name} has more than {max_pixels:,} pixels.")
         objects = file.objects_of_only(name, (height, width))
         bodies = [to_imported_body(one, (height, width)) for one in objects]
         return ImportedObjectsBody(objects=bodies, notes=summarized(file.notes))

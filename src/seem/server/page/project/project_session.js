@@ -84,7 +84,8 @@ export class ProjectSession {
   async refresh() {
     try {
       const { name, classes, photos } = await this.client.describe();
-      this.store.set({ name, classes, photos });
+      const isSame = JSON.stringify(photos) === JSON.stringify(this.state.photos);
+      this.store.set({ name, classes, photos: isSame ? this.state.photos : photos });
     } catch (error) {
       this.#workspace.report(error, () => this.refresh());
     }
