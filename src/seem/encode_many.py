@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypeAlias, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast, get_args
 
 import numpy as np
 import torch
@@ -37,8 +37,10 @@ WORKERS_AHEAD = 2  # encoded images that wait to be taken, beyond one for each w
 OnError: TypeAlias = Literal["skip", "raise", "return"]
 """What an image that cannot be encoded does to a sequence."""
 
-Images: TypeAlias = "str | os.PathLike[str] | Iterable[ImageLike]"
-"""A folder, or several images."""
+if TYPE_CHECKING:
+    Images: TypeAlias = str | os.PathLike[str] | Iterable[ImageLike]
+else:  # a folder, or several images: `images_to_encode` says what is wrong with others
+    Images = Any
 
 Item = TypeVar("Item")
 
