@@ -167,7 +167,9 @@ def test_two_annotators_lose_nothing(visit, project, takes_theirs):
         open_photo(driver, "astronaut.jpg")
     first.press(220, 130)
     first.wait_for_objects(1)
-    first.page.locator(".object-name", has_text="person").wait_for()  # the name comes after the mask
+    first.page.locator(
+        ".object-name", has_text="person"
+    ).wait_for()  # the name comes after the mask
     first.page.wait_for_timeout(1000)
     wait_until_stored(first)
     theirs = objects_of(project, "astronaut.jpg")
