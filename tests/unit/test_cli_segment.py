@@ -468,16 +468,16 @@ def test_a_detectors_boxes_become_masks(run, photo, weights):
     ],
 )
 def test_detections_that_are_laid_out_otherwise_are_refused(run, photo, changes, message):
-    assert refused(run(photo, "--boxes", detections(**changes)), 2, message)
+    assert refused(run(photo, "--boxes", detections(**changes)), 1, message)
 
 
 @pytest.mark.parametrize(
     ("content", "code", "message"),
     [
         (None, 1, "found.json cannot be read"),
-        ("{", 2, "found.json is no JSON file"),
-        ("[]", 2, "found.json is an empty list, without a box and without a photo's name"),
-        ("[1]", 2, "is not laid out as COCO's detections are (row 0: it is '1', no object"),
+        ("{", 1, "found.json is no JSON file"),
+        ("[]", 1, "found.json is an empty list, without a box and without a photo's name"),
+        ("[1]", 1, "is not laid out as COCO's detections are (row 0: it is '1', no object"),
     ],
 )
 def test_what_holds_no_detections_is_one_line(run, photo, content, code, message):
@@ -954,13 +954,13 @@ def test_a_photo_is_upright_and_the_record_says_so(run):
         (
             "bomb.png",
             png_header(50_000, 50_000),
-            2,
+            1,
             "bomb.png claims 2,500,000,000 pixels, more than the limit",
         ),
         (
             "large.png",
             png_header(10_001, 10_000),
-            2,
+            1,
             "large.png has 10001 x 10000 pixels, more than the limit",
         ),
         ("cut.png", png_header(40, 30), 1, "cut.png cannot be read as a picture"),

@@ -163,9 +163,9 @@ def test_a_run_is_told_line_by_line(tmp_path, capsys):
     ("words", "code", "told"),
     [
         (["finetune", "--out", "run"], 2, "--data"),
-        (["finetune", "--data", "nowhere", "--out", "run"], 2, "nowhere"),
+        (["finetune", "--data", "nowhere", "--out", "run"], 1, "nowhere"),
         (["finetune", "--data", "what:nowhere", "--out", "run"], 2, "no format 'what'"),
-        (["finetune", "--data", ".", "--out", "run"], 2, "no data set"),
+        (["finetune", "--data", ".", "--out", "run"], 1, "no data set"),
         (["finetune", "--data", ".", "--out", "run", "--model", "nanno"], 2, "did you mean 'nano'"),
         (["finetune", "--data", ".", "--out", "run", "--processes", "9999"], 2, "one for each is best"),
         (["finetune", "--data", ".", "--out", "run", "--size", "100000"], 2, "at most 4096 pixels"),

@@ -292,7 +292,7 @@ def test_the_command_line_ends_well_for_a_sound_set(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("path", "code"), [("/nowhere/at/all", 2), ("cocoo:/x", 2), ("coco:{}", 1), ("{}", 1)]
+    ("path", "code"), [("/nowhere/at/all", 1), ("cocoo:/x", 2), ("coco:{}", 1), ("{}", 1)]
 )
 def test_the_command_line_explains_what_it_cannot_read(tmp_path, capsys, path, code):
     assert main(["data", "check", path.format(tmp_path)]) == code

@@ -100,7 +100,7 @@ def test_packaged_graphs_answer_without_pytorch_and_for_few_photos(
             used.append(folder)
             super().__init__(folder)
 
-    monkeypatch.setattr("seem.cli.segment.ExportedModel", Watched)
+    monkeypatch.setattr("seem.cli.segmentation.ExportedModel", Watched)
     monkeypatch.setattr(graph_choice, "packaged_graphs", lambda: nano_folder)
     records(tmp_path, "--point", "250,170")
     assert used == [nano_folder]

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from seem.errors import SeemError
+from seem.errors import SeemError, UnusableFileError
 from seem.images import MAX_PIXELS, image_from_array, read_image, to_eight_bits
 
 RED, GREEN, BLUE, WHITE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0)
@@ -55,6 +55,11 @@ def refused(image, kind=ValueError, **options):
     assert len(message.splitlines()) == 1
     assert message.endswith(".")
     return message
+
+
+def unusable(image, **options):
+    """Refuse a file or an image for what it holds."""
+    return refused(image, UnusableFileError, **options)
 
 
 # --- Every way to hand a photo in -------------------------------------------------------------------------------------
@@ -234,7 +239,7 @@ def test_a_colour_mode_that_pillow_cannot_convert_is_refused(monkeypatch):
 
     monkeypatch.setattr(Image.Image, "convert", cannot)
     assert (
-        refused(Image.new("HSV", (2, 2)))
+        unusable(Image.new("HSV", (2, 2)))
         == "A picture of colour mode HSV cannot be read; convert it to RGB first."
     )
 
@@ -527,7 +532,7 @@ def test_an_impossible_path_is_refused(path):
 def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path):
     (tmp_path / "bomb.png").write_bytes(png(50_000, 50_000, 8, 2, b"\0" * 1000))
     started = time.perf_counter()
-    message = refused(tmp_path / "bomb.png")
+    message = unusable(tmp_path / "bomb.png")
     assert time.perf_counter() - started < 1
     assert (
         "bomb.png claims 2,500,000,000 pixels, more than the limit of 100,000,000; pass a smaller photo"
@@ -538,7 +543,7 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path):
 @pytest.mark.parametrize(("width", "height"), [(10_001, 10_000), (100_000_001, 1)])
 def test_just_above_the_limit_is_refused_by_size(tmp_path, width, height):
     (tmp_path / "large.png").write_bytes(png(width, height, 8, 2, b""))
-    message = refused(tmp_path / "large.png")
+    message = unusable(tmp_path / "large.png")
     assert (
         f"large.png has {width} x {height} pixels, more than the limit of 100,000,000; pass a smaller"
         in message
@@ -556,13 +561,13 @@ def test_the_limit_is_an_argument(tmp_path):
         assert read_image(given, max_pixels=6).hw == (2, 3)
         assert (
             "3 x 2 pixels, more than the limit of 5; pass a smaller photo, or in Python encode("
-            in refused(given, max_pixels=5)
+            in unusable(given, max_pixels=5)
         )
 
 
 def test_where_pillow_has_the_last_word_it_is_named(tmp_path):
     (tmp_path / "large.png").write_bytes(png(20_000, 10_000, 8, 2, b""))
-    message = refused(tmp_path / "large.png", max_pixels=10**9)
+    message = unusable(tmp_path / "large.png", max_pixels=10**9)
     assert message.endswith(
         "claims 200,000,000 pixels, more than Pillow opens; raise PIL.Image.MAX_IMAGE_PIXELS if you trust it."
     )
@@ -651,7 +656,7 @@ def test_something_else_is_refused_with_the_way_out(thing, message):
 
 def test_a_picture_without_pixels_is_refused():
     assert (
-        refused(Image.new("RGB", (0, 5))) == "The photo has 0 x 5 pixels, there is nothing to see."
+        unusable(Image.new("RGB", (0, 5))) == "The photo has 0 x 5 pixels, there is nothing to see."
     )
 
 

@@ -20,7 +20,7 @@ class Interrupting:
             os.kill(os.getpid(), int(sys.argv[1]))
 sys.argv[0] = "bin/seem"
 sys.meta_path.insert(0, Interrupting())
-import seem
+import seem.loading
 """
 
 SIGNALS = tuple(

@@ -15,6 +15,7 @@ import pytest
 
 import seem
 from seem.cli.main import main
+from seem.cli.options import ModelOptions
 from server import decode, wait_until
 
 CAT = Path(__file__).parents[2] / "examples/photos/cat.jpg"
@@ -210,7 +211,7 @@ def test_another_address_asks_for_a_token(monkeypatch, capsys):
     monkeypatch.setattr(
         "seem.server.run.run_server", lambda _model, settings, *_: served.append(settings)
     )
-    monkeypatch.setattr("seem.cli.serve.load", lambda *_: seem.load("nano", "cpu", "exact"))
+    monkeypatch.setattr(ModelOptions, "load", lambda _: seem.load("nano", "cpu", "exact"))
     for options in ([], ["--host", "0.0.0.0"], ["--host", "0.0.0.0", "--without-token"]):
         assert main(["serve", "--port", "0", *options]) == 0
     own, random, nobody = (settings.token for settings in served)
@@ -224,7 +225,7 @@ def served(monkeypatch):
     """What `seem serve` would serve, without serving it: the model, the settings, the listener, the project, ..."""
     calls = []
     monkeypatch.setattr("seem.server.run.run_server", lambda *parts: calls.append(parts))
-    monkeypatch.setattr("seem.cli.serve.load", lambda name, *_: Loaded(name))
+    monkeypatch.setattr(ModelOptions, "load", lambda options: Loaded(options.model))
     monkeypatch.setattr("seem.cli.serve.describe_loaded_model", lambda model, _: model.name)
     return calls
 

@@ -228,6 +228,7 @@ def test_a_turned_phone_is_turned_back(tmp_path):
     assert np.abs(np.rot90(plain).astype(int) - turned).mean() < 3
 
 
+@pytest.mark.usefixtures("without_type_checks")
 @pytest.mark.parametrize("rule", ["folder", "list", "array", "iterator"])
 def test_frames_come_from_many_places(tmp_path, rule):
     frames = scene(11)[0]
@@ -300,6 +301,7 @@ def test_what_is_no_video_is_one_line(tmp_path, name, content, error, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.usefixtures("without_type_checks")
 @pytest.mark.parametrize(
     ("given", "message"),
     [

@@ -128,12 +128,10 @@ def cache_classes(classes: ClassEmbeddings) -> None:
     with suppress(SeemError, OSError):
         folder.mkdir(parents=True, exist_ok=True)
         write_class_embeddings(folder / f"{classes.key}{SUFFIX}", classes)
-        remove_oldest(folder)
+        remove_oldest(folder, MAX_CACHED_LISTS, MAX_CACHED_BYTES)
 
 
-def remove_oldest(
-    folder: Path, max_files: int = MAX_CACHED_LISTS, max_bytes: int = MAX_CACHED_BYTES
-) -> None:
+def remove_oldest(folder: Path, max_files: int, max_bytes: int) -> None:
     """Remove the files of a cache folder that were used longest ago, until the others are few and small enough."""
     states = []
     for path in folder.glob(f"*{SUFFIX}"):
