@@ -13,7 +13,9 @@ from seem.checkpoints.network import MODEL_KEY
 from seem.checkpoints.safe import write_tensors
 from seem.cli import demo, gallery
 from seem.cli import main as program
+from seem.models.backbones.efficientnet_lite import SameConvUnit
 from seem.recipes import nano
+from seem.recipes.nano_task import Leg, Stage
 from tiny import picture, tiny_nano, tiny_network
 
 V1 = "seem-focal-t-v1"
@@ -44,9 +46,10 @@ def add_inputs(inputs, patch):
         row["split"] = "train"
     (pack.path / "annotations.json").write_text(json.dumps(document))
     patch.setattr(nano, "nano", tiny_nano)
-    for stages in ("STAGES_FROM_RANDOM", "STAGES_FROM_WEIGHTS"):
-        patch.setattr(nano, stages, (nano.Stage(1.0, 64, 2, 32),))
-    patch.setattr(nano, "teach_words", lambda *_: None)
+    patch.setattr(nano, "load_published", lambda backbone, config, head: None)
+    patch.setattr(nano.ImageNetHead, "__init__", small_head)
+    patch.setattr(nano, "make_text_tower", lambda data, out: write_text_tower(inputs))
+    patch.setattr(nano, "LEGS", (Leg("only", nano.SETTINGS, (Stage(1.0, 64, 2, 32),)),))
     network = tiny_network(V1)
     patch.setitem(zoo.MODEL_CARDS, V1, replace(zoo.MODEL_CARDS[V1], config=lambda: network.config))
     write_tensors(inputs / "v1.safetensors", network.state_dict(), {MODEL_KEY: V1})
@@ -57,6 +60,21 @@ def add_inputs(inputs, patch):
     patch.setattr(gallery, "GALLERY_IMAGES", GALLERY)
     patch.setattr("seem.exporting.export.to_onnx", lambda *_: ConvertedGraph())
     patch.setattr("seem.exporting.export.store_weights", lambda *_: time.sleep(GRAPH_SECONDS))
+
+
+def small_head(self, in_dim):
+    """Make the head of a classifier that widens maps as the tiny network does."""
+    torch.nn.Module.__init__(self)
+    widened = tiny_nano().text_map.widened
+    self.widen = SameConvUnit(in_dim, widened, kernel=1)
+    self.classify = torch.nn.Linear(widened, 10)
+
+
+def write_text_tower(folder):
+    """Write a tiny text tower of random weights; return its file."""
+    file = folder / "tower.safetensors"
+    write_tensors(file, tiny_network("nano").text.state_dict())
+    return file
 
 
 class ConvertedGraph:

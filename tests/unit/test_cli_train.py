@@ -296,65 +296,45 @@ def test_a_run_is_described_as_a_model(tmp_path, capsys):
 
 
 def test_the_nano_recipe_is_run_with_its_settings(tmp_path, monkeypatch, capsys):
-    asked = []
-    monkeypatch.setattr(nano, "train_nano", lambda *arguments: asked.append(arguments))
-    assert (
-        main(
-            [
-                "train",
-                "nano",
-                "--data",
-                "pack:p",
-                "--out",
-                str(tmp_path),
-                "--steps",
-                "7",
-                "--seed",
-                "3",
-            ]
-        )
-        == 0
-    )
-    told = capsys.readouterr().out
-    assert told.startswith("7 steps of 24 photos at learning rate 0.0008\n")
-    assert told.endswith(f"Use it: seem.load({str(tmp_path / 'nano.safetensors')!r})\n")
-    assert asked[0][:4] == (
-        Path("p"),
-        tmp_path,
-        nano.nano_config(steps=7, learning_rate=8e-4, seed=3),
-        None,
-    )
-    (tmp_path / "state.pt").write_bytes(b"")
-    assert main(["train", "nano", "--data", "p", "--out", str(tmp_path)]) == 1
-    assert len(asked) == 1
-    assert (
-        main(
-            [
-                "train",
-                "nano",
-                "--data",
-                "p",
-                "--out",
-                str(tmp_path),
-                "--model",
-                "nano",
-                "--overwrite",
-            ]
-        )
-        == 0
-    )
-    assert asked[1][2:4] == (nano.nano_config(), asked[1][3])  # given weights learn at a lower rate
-    assert asked[1][3].name == "tiny.safetensors"
-    assert not (tmp_path / "state.pt").exists()
+    calls = []
+    monkeypatch.setattr(nano, "train_nano", lambda *args, **options: calls.append((args, options)))
+    command = ["train", "nano", "--data", "pack:p", "--out", str(tmp_path)]
+    assert main([*command, "--steps", "20", "--seed", "3", "--minutes", "5"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    legs = nano.adapted_legs(steps=20, seed=3)
+    assert lines[0] == f"heads: {legs[0].config.steps} steps of 16 photos at learning rate 0.001"
+    assert len(lines) == len(legs) + 1
+    assert lines[-1] == f"Use it: seem.load({str(tmp_path / 'nano.safetensors')!r})"
+    (args, options) = calls[0]
+    assert args == (Path("p"), tmp_path, legs, None)
+    assert options["minutes"] == 5
     assert set(RECIPES) == {"nano", "seem"}
+
+
+def test_the_nano_recipe_replaces_a_run_only_with_overwrite(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(nano, "train_nano", lambda *args, **options: calls.append(args))
+    leg = tmp_path / "large"
+    leg.mkdir()
+    files = (tmp_path / "begun.json", leg / "state.pt", leg / "finished.safetensors")
+    for file in files:
+        file.write_bytes(b"")
+    (leg / "mine.txt").write_text("kept")
+    command = ["train", "nano", "--data", "p", "--out", str(tmp_path)]
+    assert main(command) == 1
+    assert not calls
+    assert main([*command, "--model", "nano", "--overwrite"]) == 0
+    assert calls[0][2] == nano.LEGS[-1:]  # given weights see the last leg alone
+    assert calls[0][3].name == "tiny.safetensors"
+    assert not any(file.exists() for file in files)
+    assert (leg / "mine.txt").exists()
 
 
 def test_the_nano_recipe_goes_on_in_as_many_processes_as_it_began_in(tmp_path, monkeypatch):
     counts = []
     monkeypatch.setattr(distributed, "run_distributed", lambda count, work: counts.append(count))
-    (tmp_path / "state.pt").write_bytes(b"")
-    settings = dict.fromkeys(("batch", "learning_rate", "seed", "optimizer"), 0)
-    (tmp_path / "begun.json").write_text(json.dumps({"processes": 3, "recipe": settings}))
+    settings = {"processes": 3, "legs": [leg.to_json() for leg in nano.LEGS]}
+    (tmp_path / "begun.json").write_text(json.dumps(settings))
     command = ["train", "nano", "--data", "p", "--out", str(tmp_path)]
     assert main([*command, "--resume"]) == 0
     assert main([*command, "--resume", "--processes", "2"]) == 0

@@ -1,9 +1,10 @@
-"""The run that makes the embedded model: its sizes, its samples, what it writes."""
+"""The run that makes the embedded model: its legs and samples, how it begins and goes on, what it writes."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,8 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from seem.checkpoints.safe import sha256_of, write_tensors
-from seem.config import nano
+from seem import config
+from seem.checkpoints.safe import read_tensors, sha256_of, write_tensors
 from seem.data.banked_image import BankedImage, BankedObject
 from seem.data.image_bank import ImageBank
 from seem.data.records import CategoryRecord, ImageRecord, ObjectRecord
@@ -20,13 +21,36 @@ from seem.data.training_sampler import TrainingSampler
 from seem.errors import SeemError
 from seem.loading import open_file
 from seem.models.build import build
+from seem.models.text.tokenizer import NANO_MERGES_FILE
 from seem.recipes import nano as recipe
+from seem.recipes import nano_run_folder as run_folder
+from seem.recipes import nano_task as task
+from seem.recipes.nano_run_folder import write_nano_weights
+from seem.recipes.nano_task import Leg, Stage
+from seem.recipes.tower import MERGES_FILE
+from seem.recipes.tower import STATE_FILE as STATE_FILE_OF_TOWER
 from seem.training.batch_sampler import draw_nonempty_sample, draw_sample_pairs
+from seem.training.checkpoint import STATE_FILE
 from seem.training.config import TrainConfig
 from seem.training.engine import DivergedError
 from seem.training.run_log import read_results
 from seem.training.validation import ValidationScores
+from seem.training.vocabulary import write_merges
+from seem.zoo import MODEL_CARDS
 from tiny import tiny_nano
+from tiny_verbs import small_head, write_text_tower
+
+SETTINGS = TrainConfig(
+    batch=2, steps=2, log_every=1, warmup=1, optimizer="muon", rates=recipe.SETTINGS.rates
+)
+LEGS = (
+    Leg("heads", SETTINGS, (Stage(1.0, 32, 2, 32),), frozen=("backbone",)),
+    Leg(
+        "all",
+        replace(SETTINGS, seed=1),
+        (Stage(0.5, 32, 3, 32), Stage(1.0, 64, 2, 32)),
+    ),
+)
 
 
 def banked_photo(number, boxes, set_name="coco_full"):
@@ -60,45 +84,50 @@ def banked_photo(number, boxes, set_name="coco_full"):
     return BankedImage(record, image, tuple(objects), (), frozenset({"square", "kite"}))
 
 
-CONFIG = TrainConfig(steps=2, batch=2, log_every=1, warmup=1, optimizer="muon")
 EMPTY = banked_photo(1, ())
 TWO = banked_photo(2, ((6, 8, 26, 28), (36, 12, 60, 36)))
-
-
-STAGES = (*recipe.STAGES_FROM_RANDOM, *recipe.STAGES_FROM_WEIGHTS)
+ONE = banked_photo(3, ((20, 10, 44, 40),), "duts")
 
 
 @pytest.mark.parametrize(
-    ("share", "size"),
+    ("leg", "share", "size"),
     [
-        (0.0, 160),
-        (0.3999, 160),
-        (0.4, 192),
-        (0.6999, 192),
-        (0.7, 224),
-        (0.8799, 224),
-        (0.88, 256),
-        (1.0, 256),
+        ("heads", 0.0, 128),
+        ("growing", 0.0, 192),
+        ("growing", 0.3499, 192),
+        ("growing", 0.35, 224),
+        ("large", 0.5999, 256),
+        ("large", 1.0, 320),
     ],
 )
-def test_small_pictures_come_first(share, size):
-    assert recipe.stage_at(share, recipe.STAGES_FROM_RANDOM).size == size
+def test_small_pictures_come_first(leg, share, size):
+    stages = {leg.name: leg.stages for leg in recipe.LEGS}[leg]
+    assert task.stage_at(share, stages).size == size
 
 
-@pytest.mark.parametrize(("share", "size"), [(0.0, 224), (0.5, 224), (1.0, 224)])
-def test_given_weights_see_large_pictures_at_once(share, size):
-    assert recipe.stage_at(share, recipe.STAGES_FROM_WEIGHTS).size == size
+@pytest.mark.parametrize("leg", recipe.LEGS)
+def test_sizes_are_canvases_that_the_network_takes(leg):
+    sizes = {size for stage in leg.stages for size in (stage.size, stage.text_size)}
+    assert all(size % config.nano().image.divisor == 0 for size in sizes)
 
 
-def test_sizes_are_canvases_that_the_network_takes():
-    sizes = {size for stage in STAGES for size in (stage.size, stage.text_size)}
-    assert all(size % nano().image.divisor == 0 for size in sizes)
+@pytest.mark.parametrize("leg", recipe.LEGS)
+def test_no_two_steps_show_the_same_image_for_text(leg):
+    most = task.STEP_SAMPLES // 2  # the other half are donors
+    assert all(stage.text_images <= most for stage in leg.stages)
 
 
-def test_no_two_steps_show_the_same_named_photo():
-    assert all(
-        stage.text_images <= recipe.STEP_SAMPLES // 2 for stage in STAGES
-    )  # the other half are donors
+def test_legs_share_what_is_asked_for():
+    legs = recipe.adapted_legs(LEGS, steps=10, batch=4, learning_rate=2e-3, seed=5)
+    assert [leg.config.steps for leg in legs] == [5, 5]
+    assert [leg.config.seed for leg in legs] == [5, 6]
+    assert {(leg.config.batch, leg.config.learning_rate) for leg in legs} == {(4, 2e-3)}
+    shared = recipe.adapted_legs(steps=1)
+    assert [leg.config.steps for leg in shared] == [1] * len(recipe.LEGS)
+    slower = recipe.adapted_legs(learning_rate=1e-4)
+    rates = [leg.config.learning_rate for leg in slower]
+    assert rates == pytest.approx([1e-4, 5e-5, 3e-5])
+    assert recipe.adapted_legs() == recipe.LEGS
 
 
 def test_a_photo_without_objects_is_passed_over():
@@ -117,18 +146,19 @@ def test_a_bank_without_objects_is_reported():
 
 
 def test_the_shipped_file_is_half_precision_and_loads_as_nano(tmp_path):
-    network = build(nano())
+    network = build(config.nano())
     notes = {"recipe": TrainConfig().to_json(), "photos": {"coco_full": 2}}
-    recipe.write_nano_weights(network, tmp_path / "nano.safetensors", notes)
+    write_nano_weights(network, tmp_path / "nano.safetensors", notes)
     with safe_open(tmp_path / "nano.safetensors", framework="pt") as file:
         kinds = {file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
-        assert kinds == {"F16", "I64"}  # the counts of batch normalisation stay whole numbers
+        assert kinds == {"F16"}
         metadata = file.metadata()
     assert metadata["seem_model"] == "nano"
     assert json.loads(metadata["made_by"])["photos"] == {"coco_full": 2}
     assert json.loads(metadata["made_by"])["recipe"]["steps"] == TrainConfig().steps
     loaded = open_file(tmp_path / "nano.safetensors")
     assert loaded.name == "nano"
+    assert sum(p.numel() for p in loaded.network.parameters()) == MODEL_CARDS["nano"].parameters
     assert not loaded.network.training
     wanted = network.state_dict()
     for name, tensor in loaded.network.state_dict().items():
@@ -138,63 +168,95 @@ def test_the_shipped_file_is_half_precision_and_loads_as_nano(tmp_path):
 
 
 @pytest.fixture
-def tiny_run(monkeypatch):
-    """Train a tiny network on two photos on canvases of 32, then 64 pixels; return how to."""
-    bank = ImageBank([TWO, banked_photo(3, ((20, 10, 44, 40),), "duts")], None, "ab" * 32)
+def tiny_start(monkeypatch):
+    """Make the network tiny, with random weights in place of the published ones."""
     monkeypatch.setattr(recipe, "nano", tiny_nano)
-    for stages in ("STAGES_FROM_RANDOM", "STAGES_FROM_WEIGHTS"):
-        monkeypatch.setattr(
-            recipe, stages, (recipe.Stage(0.5, 32, 3, 32), recipe.Stage(1.0, 64, 2, 32))
-        )
-    monkeypatch.setattr(recipe, "teach_words", lambda tower, book, lexicon: None)
+    monkeypatch.setattr(recipe, "load_published", lambda backbone, config, head: None)
+    monkeypatch.setattr(recipe.ImageNetHead, "__init__", small_head)
+
+
+@pytest.fixture
+def tower(tmp_path):
+    """Write a text tower of random weights; return its file."""
+    return write_text_tower(tmp_path)
+
+
+@pytest.fixture
+def tiny_run(tiny_start, monkeypatch, tower):
+    """Run two short legs of a tiny network on two images; return how to."""
+    bank = ImageBank([TWO, ONE], None, "ab" * 32)
+    monkeypatch.setattr(recipe, "salient_names", lambda data, file: {("duts", 0): "harp"})
     monkeypatch.setattr(ImageBank, "load", lambda root, *, cache: bank)
 
-    def start(out, weights=None, data=Path("nowhere"), **changes):
+    def start(out, legs=LEGS, weights=None, data=Path("nowhere"), minutes=1e9):
         with torch.random.fork_rng():
-            return recipe.train_nano(data, out, replace(CONFIG, **changes), weights)
+            return recipe.train_nano(
+                data,
+                out,
+                legs,
+                weights,
+                tower=None if weights else tower,
+                minutes=minutes,
+                report=lambda row: None,
+            )
 
     return start
 
 
 def tensors_of(file):
-    with safe_open(file, framework="pt") as opened:
-        return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    return read_tensors(file).tensors
+
+
+def test_legs_follow_each_other_and_each_leaves_weights(tmp_path, tiny_run, tower):
+    network = tiny_run(tmp_path / "run")
+    for leg in LEGS:
+        log = (tmp_path / "run" / leg.name / "log.jsonl").read_text()
+        rows = list(map(json.loads, log.splitlines()))
+        assert [row["step"] for row in rows] == [1, 2]
+        terms = {"refined", "candidates", "quality", "names", "iou", "total", "seconds"}
+        assert terms < set(rows[0])
+    ended = tensors_of(tmp_path / "run" / "all" / recipe.FINISHED_FILE)
+    for key, t in tensors_of(tower).items():
+        assert torch.equal(ended[f"text.{key}"], t) == (key != "logit_scale")
+    assert all(torch.equal(ended[key], t) for key, t in network.state_dict().items())
 
 
 def test_a_run_writes_its_weights_with_how_they_were_made(tmp_path, tiny_run):
-    network = tiny_run(tmp_path / "a")
-    rows = [json.loads(line) for line in (tmp_path / "a" / "log.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in rows] == [1, 2]
-    assert {
-        "seconds",
-        "spoken",
-        "refined",
-        "coarse",
-        "quality",
-        "names",
-        "objects",
-        "iou",
-        "total",
-    } < set(rows[0])
-    written = tensors_of(tmp_path / "a" / "nano.safetensors")
-    for name, tensor in network.state_dict().items():
-        assert torch.equal(
-            written[name].float(), tensor.half().float() if tensor.is_floating_point() else tensor
-        )
-    with safe_open(tmp_path / "a" / "nano.safetensors", framework="pt") as file:
+    network = tiny_run(tmp_path / "run").eval()
+    with safe_open(tmp_path / "run" / "nano.safetensors", framework="pt") as file:
         notes = json.loads(file.metadata()["made_by"])
-    assert notes["recipe"]["minutes"] is None  # endless, which JSON has no number for
+        keys = list(file.keys())
+    assert keys == sorted(build(tiny_nano()).state_dict())
+    assert not any("backbone" in key and "norm" in key for key in keys)
+    assert [leg["name"] for leg in notes["legs"]] == ["heads", "all"]
     assert notes["photos"] == {"coco_full": 1, "duts": 1}
-    assert notes["data"] == "ab" * 32
-    assert (notes["processes"], notes["recipe"]["steps"]) == (1, 2)
-    before = build(tiny_nano()).state_dict()
-    assert written.keys() == before.keys()
+    assert (notes["data"], notes["processes"]) == ("ab" * 32, 1)
+    shipped = recipe.as_shipped(network).eval()
+    pixels = torch.randn(1, 3, 32, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        maps = zip(shipped.backbone(pixels).maps, network.backbone(pixels).maps, strict=True)
+        for ours, theirs in maps:
+            assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+def test_a_frozen_backbone_stays_as_it_was_published(tmp_path, tiny_run):
+    torch.manual_seed(0)
+    before = recipe.from_published(tiny_nano()).backbone.state_dict()
+    tiny_run(tmp_path / "run")
+    after = tensors_of(tmp_path / "run" / "heads" / recipe.FINISHED_FILE)
+    assert all(torch.equal(after[f"backbone.{key}"], t) for key, t in before.items())
+    later = tensors_of(tmp_path / "run" / "all" / recipe.FINISHED_FILE)
+    assert not all(torch.equal(later[f"backbone.{key}"], t) for key, t in before.items())
+    for key in (key for key in before if "running" in key):
+        assert torch.equal(later[f"backbone.{key}"], before[key])  # statistics stay in every leg
 
 
 def test_a_run_that_was_stopped_makes_the_same_weights(tmp_path, tiny_run):
     tiny_run(tmp_path / "unbroken")
-    for _ in range(2):
-        tiny_run(tmp_path / "stopped", minutes=0.0)
+    finished = [tmp_path / "stopped" / leg.name / recipe.FINISHED_FILE for leg in LEGS]
+    for expected in ([False, False], [True, False], [True, True]):
+        tiny_run(tmp_path / "stopped", minutes=0.0)  # one step of a leg each time
+        assert [file.is_file() for file in finished] == expected
     unbroken, stopped = (
         tensors_of(tmp_path / name / "nano.safetensors") for name in ("unbroken", "stopped")
     )
@@ -202,36 +264,137 @@ def test_a_run_that_was_stopped_makes_the_same_weights(tmp_path, tiny_run):
     assert all(torch.equal(stopped[name], tensor) for name, tensor in unbroken.items())
 
 
+def test_finished_legs_are_not_run_again(tmp_path, tiny_run):
+    tiny_run(tmp_path)
+    states = [tmp_path / leg.name / STATE_FILE for leg in LEGS]
+    written = [state.stat().st_mtime_ns for state in states]
+    weights = (tmp_path / "nano.safetensors").read_bytes()
+    tiny_run(tmp_path)
+    assert [state.stat().st_mtime_ns for state in states] == written
+    assert (tmp_path / "nano.safetensors").read_bytes() == weights
+
+
 def test_a_run_goes_on_only_as_it_began(tmp_path, tiny_run):
-    tiny_run(tmp_path, minutes=0.0)
-    write_tensors(tmp_path / "given.safetensors", build(tiny_nano()).state_dict(), {})
+    tiny_run(tmp_path / "run", minutes=0.0)
+    write_nano_weights(build(tiny_nano()), tmp_path / "given.safetensors", {})
     for changes, words in (
         ({"seed": 5}, "--seed 0, here it is 5"),
         ({"batch": 4}, "--batch 2, here it is 4"),
-        ({"optimizer": "adamw"}, "--optimizer muon, here it is adamw"),
-        (
-            {"weights": tmp_path / "given.safetensors"},
-            "--model left to the run, here it is [0-9a-f]{12};",
-        ),
+        ({"steps": 6}, "--steps 4, here it is 6"),
+        ({"learning_rate": 0.5}, "--learning-rate 0.001, here it is 0.5"),
     ):
         with pytest.raises(ValueError, match=words):
-            tiny_run(tmp_path, **changes)
-    tiny_run(tmp_path, steps=3)  # longer than it was meant to be
-    (tmp_path / "begun.json").write_text("{")
+            tiny_run(tmp_path / "run", recipe.adapted_legs(LEGS, **changes))
+    with pytest.raises(ValueError, match=r"--model left to the run, here it is [0-9a-f]{12};"):
+        tiny_run(tmp_path / "run", weights=tmp_path / "given.safetensors")
+    (tmp_path / "run" / "begun.json").write_text("{")
     with pytest.raises(
         SeemError, match=r"begun.json cannot be read .*; begin anew with --overwrite"
     ):
-        tiny_run(tmp_path)
+        tiny_run(tmp_path / "run")
 
 
-@pytest.mark.parametrize(("what", "told"), [("data", "other photos"), ("stages", "other stages")])
-def test_a_run_goes_on_only_with_its_photos_and_stages(tmp_path, tiny_run, what, told):
+@pytest.mark.parametrize(("what", "words"), [("data", "other photos"), ("legs", "other legs")])
+def test_a_run_goes_on_only_with_its_photos_and_legs(tmp_path, tiny_run, what, words):
     tiny_run(tmp_path, minutes=0.0)
     begun = json.loads((tmp_path / "begun.json").read_text())
-    assert begun["recipe"]["minutes"] == 0.0
-    (tmp_path / "begun.json").write_text(json.dumps({**begun, what: "changed"}))
-    with pytest.raises(ValueError, match=told):
+    if what == "legs":
+        begun["legs"][1]["targets"] = 9
+    else:
+        begun["data"] = "cd" * 32
+    (tmp_path / "begun.json").write_text(json.dumps(begun))
+    with pytest.raises(ValueError, match=words):
         tiny_run(tmp_path)
+
+
+def test_a_later_leg_may_have_another_text_tower_but_keeps_its_temperature(
+    tmp_path, tiny_run, tower
+):
+    tiny_run(tmp_path)
+    before = tensors_of(tmp_path / "heads" / recipe.FINISHED_FILE)
+    (tmp_path / "all" / recipe.FINISHED_FILE).unlink()
+    (tmp_path / "all" / STATE_FILE).unlink()
+    tensors = tensors_of(tower)
+    tensors["logit_scale"] = torch.tensor(9.0)
+    tensors["projection"] = tensors["projection"] + 1
+    write_tensors(tower, tensors)
+    tiny_run(tmp_path)
+    after = tensors_of(tmp_path / "all" / recipe.FINISHED_FILE)
+    assert torch.equal(after["text.projection"], tensors["projection"])
+    assert after["text.logit_scale"].item() == pytest.approx(
+        before["text.logit_scale"].item(), abs=0.01
+    )
+
+
+def test_given_weights_keep_their_words_and_see_the_last_leg(
+    tmp_path, tiny_run, tiny_card, monkeypatch
+):
+    given = build(tiny_nano())
+    write_nano_weights(given, tmp_path / "given.safetensors", {})
+    legs = (replace(LEGS[1], config=replace(SETTINGS, steps=1)),)
+    trained = tiny_run(tmp_path / "run", legs, tmp_path / "given.safetensors")
+    half = given.text.tokens.weight.half().float()
+    assert torch.equal(trained.text.tokens.weight, half)
+    assert not (tmp_path / "run" / "heads").exists()
+    with safe_open(tmp_path / "run" / "nano.safetensors", framework="pt") as file:
+        notes = json.loads(file.metadata()["made_by"])
+    assert notes["start_sha256"] == sha256_of(tmp_path / "given.safetensors")
+
+
+def test_another_model_is_no_start(tmp_path, monkeypatch):
+    class Other:
+        name = "seem-focal-t-v1"
+
+    monkeypatch.setattr(recipe, "open_file", lambda file: Other)
+    with pytest.raises(SeemError, match=r"x holds seem-focal-t-v1; .* starts from nano"):
+        recipe.from_weights(Path("x"))
+
+
+@pytest.fixture
+def tiny_card(monkeypatch):
+    monkeypatch.setitem(MODEL_CARDS, "nano", replace(MODEL_CARDS["nano"], config=tiny_nano))
+
+
+@pytest.fixture
+def made_towers(monkeypatch):
+    """Replace the making of a text tower; return the folders that were asked for."""
+    folders = []
+
+    def make(data, out, config):
+        folders.append(out)
+        out.mkdir(parents=True, exist_ok=True)
+        shipped = files("seem") / "assets" / NANO_MERGES_FILE
+        (out / MERGES_FILE).write_bytes(shipped.read_bytes())
+        write_tensors(out / STATE_FILE_OF_TOWER, {"x": torch.zeros(1)}, {"step": str(config.steps)})
+
+    monkeypatch.setattr(recipe, "make_tower", make)
+    return folders
+
+
+def test_a_text_tower_is_made_once(made_towers, tmp_path):
+    for _ in range(2):
+        file = recipe.make_text_tower(Path("nowhere"), tmp_path / "tower")
+    assert file == tmp_path / "tower" / "tower.safetensors"
+    assert made_towers == [tmp_path / "tower"]
+
+
+def test_a_text_tower_with_another_vocabulary_is_refused(made_towers, tmp_path):
+    recipe.make_text_tower(Path("nowhere"), tmp_path)
+    write_merges(tmp_path / MERGES_FILE, ["a b"])
+    with pytest.raises(SeemError, match=r"is not the vocabulary that ships as nano_bpe"):
+        recipe.make_text_tower(Path("nowhere"), tmp_path)
+
+
+def test_the_text_map_widens_as_the_classifier_does(tiny_start):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = recipe.from_published(tiny_nano())
+    assert network.text_embedding_head.widen.weight.shape == (32, 16, 1, 1)
+    assert network.config.backbone.has_norm
+
+
+def test_precision_is_one_of_two():
+    assert task.fastest_precision(torch.device("cpu")) in ("float32", "bfloat16")
 
 
 def test_a_run_is_watched_on_photos_that_it_does_not_learn_from(tmp_path, tiny_run, monkeypatch):
@@ -249,91 +412,33 @@ def test_a_run_is_watched_on_photos_that_it_does_not_learn_from(tmp_path, tiny_r
         (tmp_path / "data" / name).mkdir(parents=True)
         (tmp_path / "data" / name / "annotations.json").touch()
     monkeypatch.setattr(
-        recipe.Pack, "open", lambda path, part: Packs(path) if part == "val" else None
+        run_folder.Pack, "open", lambda path, part: Packs(path) if part == "val" else None
     )
-    monkeypatch.setattr(recipe, "score", score)
-    tiny_run(tmp_path / "run", data=tmp_path / "data")
-    assert asked == [([["coco_full"]], recipe.VALIDATION_IMAGES, False)] * 2
-    assert [(row["step"], row["click_iou"]) for row in read_results(tmp_path / "run")] == [
+    monkeypatch.setattr(run_folder, "score", score)
+    tiny_run(tmp_path / "run", LEGS[:1], data=tmp_path / "data")
+    assert asked == [([["coco_full"]], run_folder.VALIDATION_IMAGES, False)] * 2
+    assert [
+        (row["step"], row["click_iou"]) for row in read_results(tmp_path / "run" / "heads")
+    ] == [
         (1, 10.0),
         (2, 20.0),
     ]
-    assert (tmp_path / "run" / "curves.png").stat().st_size
-    assert list((tmp_path / "run" / "tensorboard").iterdir())
+    assert (tmp_path / "run" / "heads" / "curves.png").stat().st_size
+    assert list((tmp_path / "run" / "heads" / "tensorboard").iterdir())
 
 
 def test_a_loss_that_is_not_finite_names_its_photos(tmp_path, tiny_run, monkeypatch):
-    monkeypatch.setattr(
-        recipe, "text_prompt_loss", lambda network, *rest: torch.tensor(float("nan"))
-    )
-    with pytest.raises(DivergedError, match=r"loss of step 0 is nan; .*photos .*coco_full 2"):
+    monkeypatch.setattr(task, "text_prompt_loss", lambda network, *rest: torch.tensor(float("nan")))
+    with pytest.raises(DivergedError, match=r"loss of step 0 is nan; .*photos .*duts 3"):
         tiny_run(tmp_path)
-
-
-def test_words_are_learned_once_and_kept_as_they_are(tmp_path, tiny_run, monkeypatch):
-    taught = []
-
-    def teach(tower, book, lexicon):
-        tower.tokens.weight.data.fill_(0.25)
-        taught.append(tower)
-
-    monkeypatch.setattr(recipe, "teach_words", teach)
-    runs = [tiny_run(tmp_path / name) for name in ("a", "b")]
-    assert len(taught) == 1
-    for network in runs:
-        assert (network.text.tokens.weight == 0.25).all()
-    assert not torch.equal(runs[0].text.logit_scale, build(tiny_nano()).text.logit_scale)
-
-
-def test_given_weights_keep_their_words(tmp_path, tiny_run, monkeypatch):
-    monkeypatch.setattr(
-        recipe, "teach_words", lambda tower, book, lexicon: tower.tokens.weight.data.fill_(0.25)
-    )
-    given = build(tiny_nano()).state_dict()
-    write_tensors(tmp_path / "given.safetensors", given, {})
-    trained = tiny_run(tmp_path / "run", tmp_path / "given.safetensors", steps=1)
-    assert torch.equal(trained.text.tokens.weight, given["text.tokens.weight"])
-    assert not (tmp_path / "words.safetensors").exists()
-    others = {name: tensor for name, tensor in given.items() if not name.startswith("text.")}
-    write_tensors(tmp_path / "wordless.safetensors", others, {})
-    trained = tiny_run(tmp_path / "taught", tmp_path / "wordless.safetensors", steps=1)
-    assert (trained.text.tokens.weight == 0.25).all()
 
 
 def test_another_seed_makes_other_weights(tmp_path, tiny_run):
     one, other = (
-        tiny_run(tmp_path / str(seed), seed=seed, steps=1).state_dict() for seed in (0, 1)
+        tiny_run(tmp_path / str(seed), recipe.adapted_legs(LEGS[:1], seed=seed)).state_dict()
+        for seed in (0, 1)
     )
     assert not torch.equal(one["decoder.query_features"], other["decoder.query_features"])
-
-
-def test_a_run_may_begin_from_earlier_weights(tmp_path, tiny_run):
-    earlier = build(tiny_nano()).requires_grad_(False)
-    narrow = {
-        key: tensor.clone()
-        for key, tensor in earlier.state_dict().items()
-        if not key.startswith("text_embedding_head.")
-    }
-    narrow["mask_refiner.from_maps.weight"] = narrow["mask_refiner.from_maps.weight"][:, :6]
-    write_tensors(tmp_path / "early.safetensors", narrow)
-    network = build(tiny_nano())
-    recipe.warm_start(network, tmp_path / "early.safetensors")
-    started = network.state_dict()
-    assert torch.equal(started["decoder.query_features"], narrow["decoder.query_features"])
-    assert torch.equal(
-        started["mask_refiner.from_maps.weight"][:, :6], narrow["mask_refiner.from_maps.weight"]
-    )
-    assert not started["mask_refiner.from_maps.weight"][:, 6:].any()
-    trained = tiny_run(
-        tmp_path / "run", tmp_path / "early.safetensors", steps=1, learning_rate=0.0, average=0.0
-    )
-    assert torch.equal(
-        trained.state_dict()["decoder.query_features"], narrow["decoder.query_features"]
-    )
-    with safe_open(tmp_path / "run" / "nano.safetensors", framework="pt") as file:
-        assert json.loads(file.metadata()["made_by"])["start_sha256"] == sha256_of(
-            tmp_path / "early.safetensors"
-        )
 
 
 def test_every_second_photo_shows_something_of_the_one_before():
@@ -345,11 +450,11 @@ def test_every_second_photo_shows_something_of_the_one_before():
 
 
 def test_pairs_get_things_of_one_class_in_front_of_them(monkeypatch):
-    monkeypatch.setattr(recipe, "P_PASTE", 1.0)
+    monkeypatch.setattr(task, "P_PASTE", 1.0)
     sampler = TrainingSampler(ImageBank([TWO, banked_photo(4, ((8, 8, 30, 30),))]), size=32)
     plain, joined = (
         draw_sample_pairs(sampler, 10, 9),
-        recipe.draw_text_pairs(sampler, 10, 9, np.random.default_rng(0)),
+        task.draw_text_pairs(sampler, 10, 9, np.random.default_rng(0)),
     )
     grown = [
         len(b.masks) > len(a.masks) or (a.image != b.image).any()
@@ -358,8 +463,8 @@ def test_pairs_get_things_of_one_class_in_front_of_them(monkeypatch):
     assert sum(grown) >= 4
     assert not grown[-1]  # has no partner
     assert all(set(sample.names) == {"square"} for sample in joined)
-    again = recipe.draw_text_pairs(sampler, 10, 9, np.random.default_rng(0))
+    again = task.draw_text_pairs(sampler, 10, 9, np.random.default_rng(0))
     assert all(np.array_equal(a.image, b.image) for a, b in zip(joined, again, strict=True))
-    monkeypatch.setattr(recipe, "P_PASTE", 0.0)
-    untouched = recipe.draw_text_pairs(sampler, 10, 9, np.random.default_rng(0))
+    monkeypatch.setattr(task, "P_PASTE", 0.0)
+    untouched = task.draw_text_pairs(sampler, 10, 9, np.random.default_rng(0))
     assert all(np.array_equal(a.image, b.image) for a, b in zip(plain, untouched, strict=True))

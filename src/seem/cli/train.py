@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,7 +26,7 @@ from seem.cli.training_options import (
 
 if TYPE_CHECKING:
     from seem.finetuning.request import FineTuningRequest
-    from seem.training.config import TrainConfig
+    from seem.recipes.nano_task import Leg
     from seem.training.objectives.published_config import Ablation
 
 RECIPES = ("nano", "seem")
@@ -245,14 +246,13 @@ def check_nano_request(
 
 def check_nano_folder(out: Path, run: RunOptions) -> None:
     """Raise `ValueError` or `FileExistsError` if the recipe of the embedded model must not write into a folder."""
-    from seem.recipes.nano import WEIGHTS_FILE
-    from seem.training.checkpoint import STATE_FILE
+    from seem.recipes.nano_run_folder import SETTINGS_FILE, WEIGHTS_FILE
 
     if run.resume and run.overwrite:
         raise ValueError("--resume goes on with a run and --overwrite replaces it; choose one.")
-    if run.resume and not (out / STATE_FILE).exists():
+    if run.resume and not (out / SETTINGS_FILE).exists():
         raise ValueError(f"There is no run to go on with in {out}; leave --resume away.")
-    has_run = any((out / name).exists() for name in (STATE_FILE, WEIGHTS_FILE))
+    has_run = any((out / name).exists() for name in (SETTINGS_FILE, WEIGHTS_FILE))
     if has_run and not run.resume and not run.overwrite:
         raise FileExistsError(
             f"{out} holds a run already; pass --resume, --overwrite or another --out."
@@ -262,7 +262,7 @@ def check_nano_folder(out: Path, run: RunOptions) -> None:
 def nano_process_count(request: FineTuningRequest, run: RunOptions) -> int:
     """Return how many processes train nano: as many as requested, or as a resumed run began with."""
     from seem.finetuning.processes import process_count
-    from seem.recipes.nano import read_settings
+    from seem.recipes.nano_run_folder import read_settings
     from seem.training.distributed import under_torchrun
 
     requested = run.processes
@@ -286,35 +286,45 @@ def run_nano_recipe(request: FineTuningRequest, model: str | None, run: RunOptio
 def run_nano_recipe_in(request: FineTuningRequest, model: str | None, run: RunOptions) -> None:
     """Run the recipe of the embedded model in a folder that is locked."""
     from seem.data.opening import DatasetSpec
-    from seem.finetuning.console import count_text, discard_line
+    from seem.finetuning.console import discard_line
     from seem.recipes import nano
     from seem.training.distributed import rank_and_world_size
-    from seem.training.figures import CURVES_FILE
-    from seem.training.run_log import RESULTS_FILE, print_log_row
+    from seem.training.run_log import print_log_row
 
     if run.overwrite:
         clear_nano_folder(request.out)
-    config = nano_settings(request, from_random=model is None)
+    legs = nano_legs(request, has_weights=model is not None)
     rank, processes = rank_and_world_size()
     report_line = discard_line if run.quiet or rank > 0 else write_line
-    each_process = ""
-    if processes > 1:
-        each_process = f" in each of {processes} processes"
-    report_line(
-        f"{count_text(config.steps, 'step')} of {config.batch} photos{each_process} at learning rate "
-        f"{config.learning_rate:g}"
-    )
+    for leg in legs:
+        report_line(describe_leg(leg, processes))
     with start_weights(model) as start:
-        report_row = discard_line if run.quiet else print_log_row
         nano.train_nano(
-            DatasetSpec.parse(request.data[0]).path, request.out, config, start, report_row
+            DatasetSpec.parse(request.data[0]).path,
+            request.out,
+            legs,
+            start,
+            minutes=math.inf if request.minutes is None else request.minutes,
+            report=discard_line if run.quiet else print_log_row,
         )
-    report_line(f"{request.out}/: {nano.WEIGHTS_FILE}, {RESULTS_FILE}, {CURVES_FILE}")
     report_line(f"Use it: seem.load({str(request.out / nano.WEIGHTS_FILE)!r})")
 
 
+def describe_leg(leg: Leg, processes: int) -> str:
+    """Describe a leg in one line."""
+    from seem.finetuning.console import count_text
+
+    each_process = ""
+    if processes > 1:
+        each_process = f" in each of {processes} processes"
+    return (
+        f"{leg.name}: {count_text(leg.config.steps, 'step')} of {leg.config.batch} photos{each_process} "
+        f"at learning rate {leg.config.learning_rate:g}"
+    )
+
+
 def start_weights(model: str | None) -> AbstractContextManager[Path | None]:
-    """Return a context with the file of the weights to start from; None: random weights."""
+    """Return a context with the file of the weights to start from; None: the published backbone."""
     from seem.loading import embedded
 
     if model is None:
@@ -328,27 +338,28 @@ def clear_nano_folder(out: Path) -> None:
     """Delete the files of an earlier run, before any process of this one begins."""
     from seem.finetuning.processes import wait_for_all_processes
     from seem.finetuning.run_folder import prepare_run_folder
-    from seem.recipes.nano import WEIGHTS_FILE
+    from seem.recipes.nano import FINISHED_FILE, LEGS
+    from seem.recipes.nano_run_folder import SETTINGS_FILE, WEIGHTS_FILE
     from seem.training.distributed import rank_and_world_size
 
     if rank_and_world_size()[0] == 0:
-        prepare_run_folder(out)
+        for leg in LEGS:
+            if (out / leg.name).is_dir():
+                prepare_run_folder(out / leg.name)
+                (out / leg.name / FINISHED_FILE).unlink(missing_ok=True)
         (out / WEIGHTS_FILE).unlink(missing_ok=True)
+        (out / SETTINGS_FILE).unlink(missing_ok=True)
     wait_for_all_processes()
 
 
-def nano_settings(request: FineTuningRequest, *, from_random: bool) -> TrainConfig:
-    """Return the settings of the recipe of the embedded model, with what the request asks for."""
-    from seem.recipes.nano import RANDOM_LEARNING_RATE, nano_config
+def nano_legs(request: FineTuningRequest, *, has_weights: bool) -> tuple[Leg, ...]:
+    """Return the legs of the recipe of the embedded model, with what the request asks for."""
+    from seem.recipes.nano import LEGS, adapted_legs
 
-    default = nano_config(seed=request.seed)
-    learning_rate = default.learning_rate
-    if from_random:
-        learning_rate = RANDOM_LEARNING_RATE
-    return replace(
-        default,
-        steps=request.steps or default.steps,
-        batch=request.batch or default.batch,
-        learning_rate=request.learning_rate or learning_rate,
-        minutes=request.minutes or default.minutes,
+    return adapted_legs(
+        LEGS[-1:] if has_weights else LEGS,
+        steps=request.steps,
+        batch=request.batch,
+        learning_rate=request.learning_rate,
+        seed=request.seed,
     )

