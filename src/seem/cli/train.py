@@ -288,6 +288,7 @@ def run_nano_recipe_in(request: FineTuningRequest, model: str | None, run: RunOp
     from seem.data.opening import DatasetSpec
     from seem.finetuning.console import discard_line
     from seem.recipes import nano
+    from seem.recipes.nano_run_folder import WEIGHTS_FILE
     from seem.training.distributed import rank_and_world_size
     from seem.training.run_log import print_log_row
 
@@ -307,7 +308,7 @@ def run_nano_recipe_in(request: FineTuningRequest, model: str | None, run: RunOp
             minutes=math.inf if request.minutes is None else request.minutes,
             report=discard_line if run.quiet else print_log_row,
         )
-    report_line(f"Use it: seem.load({str(request.out / nano.WEIGHTS_FILE)!r})")
+    report_line(f"Use it: seem.load({str(request.out / WEIGHTS_FILE)!r})")
 
 
 def describe_leg(leg: Leg, processes: int) -> str:
