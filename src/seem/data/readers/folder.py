@@ -33,6 +33,7 @@ from seem.data.image_files import (
     read_channels_of_size,
     read_labels_of_size,
     relative_name,
+    relative_stem,
 )
 from seem.data.label_map import LabelMap, numbered_object_id, segment_records
 from seem.data.layout import Layout, incomplete_layout_error, sort_splits, standard_split
@@ -53,7 +54,7 @@ from seem.data.readers.label_maps import (
     number_segments,
     pair_images,
 )
-from seem.data.readers.mask_file_names import MaskFiles, NamedMaskFile, relative_stem
+from seem.data.readers.mask_file_names import MaskFiles, NamedMaskFile
 from seem.data.records import (
     CategoryRecord,
     DataError,

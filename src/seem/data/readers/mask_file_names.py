@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from seem.data.classes import UNNAMED
-from seem.data.image_files import list_images
+from seem.data.image_files import list_images, relative_stem
 from seem.data.records import Flaw, FlawKind
 
 _NNUNET_CHANNEL = "_0000"  # behind the names of photos, not of maps, in imagesTr
@@ -97,11 +97,6 @@ class MaskFiles:
         for objects in self.objects.values():
             names.update(named.class_name for named in objects)
         return sorted(names - {""})
-
-
-def relative_stem(file: Path, folder: Path) -> str:
-    """Return the name of a file without ending, with the folders that it lies in: "a", or "x/a"."""
-    return file.relative_to(folder).with_suffix("").as_posix()
 
 
 # --- Names ------------------------------------------------------------------------------------------------------------
