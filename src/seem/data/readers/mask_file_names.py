@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,6 +84,16 @@ class MaskFiles:
         """Return the first mask of an object of an image, None if it has none."""
         objects = self.objects.get(stem, ())
         return objects[0].file if objects else None
+
+    def with_classes(self, class_of_name: Mapping[str, str]) -> MaskFiles:
+        """Return the same masks with classes by the names of their files, where a list tells them."""
+        objects = {}
+        for stem, named_files in self.objects.items():
+            objects[stem] = tuple(
+                NamedMaskFile(file, class_of_name.get(file.stem, class_name))
+                for file, class_name in named_files
+            )
+        return replace(self, objects=objects)
 
     def object_files(self) -> Iterator[Path]:
         """Yield all masks of single objects."""

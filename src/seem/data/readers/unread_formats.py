@@ -123,6 +123,18 @@ UNREAD_FORMATS = (
         "convert them to COCO instances",
     ),
     UnreadFormat(
+        "brush masks of Label Studio",
+        "task-*-annotation-*.png",
+        _has_all(),
+        "their names tell no photo; export JSON, which holds the same masks",
+    ),
+    UnreadFormat(
+        "brush masks of Label Studio",
+        "task-*-annotation-*.npy",
+        _has_all(),
+        "their names tell no photo; export JSON, which holds the same masks",
+    ),
+    UnreadFormat(
         "Label Studio's table",
         ".csv",
         _has_all(b"annotation_id", b"annotator", b"lead_time"),
