@@ -86,12 +86,12 @@ LEGS = (
     ),
     Leg(
         "growing",
-        replace(SETTINGS, steps=900, learning_rate=5e-4, seed=10),
+        replace(SETTINGS, steps=700, learning_rate=5e-4, seed=10),
         (Stage(0.35, 192, 16, 128), Stage(1.0, 224, 16, 160)),
     ),
     Leg(
         "large",
-        replace(SETTINGS, steps=700, learning_rate=3e-4, seed=30),
+        replace(SETTINGS, steps=260, learning_rate=3e-4, seed=30),
         (Stage(0.6, 256, 16, 192), Stage(1.0, 320, 12, 224)),
         prompt_mix=replace(PROMPT_MIX, text=0.12, text_and_visual=0.22),
     ),

@@ -2,7 +2,7 @@
 
 Each object is classified in three views: the whole photo, the square around its mask, and that square with everything
 but the object greyed out. A name holds where the views agree. How often it is right at which threshold was judged by
-eye (docs/nano2_log.md). The names are derived by the recipe from published weights and kept beside its run.
+eye (docs/nano/training.md). The names are derived by the recipe from published weights and kept beside its run.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ PLACES = frozenset({
 })  # fmt: skip
 """Classes of whole scenes, which no salient object is."""
 
-SUREST = 0.3  # probability from which on a name is taken: 53 of 54 fresh ones were right (docs/nano2_log.md)
+SUREST = 0.3  # probability from which on a name is taken: 53 of 54 fresh ones were right (docs/nano/training.md)
 
 
 def is_taken(name: ObjectName, class_names: Sequence[str]) -> bool:
