@@ -91,7 +91,7 @@ LEGS = (
     ),
     Leg(
         "large",
-        replace(SETTINGS, steps=260, learning_rate=3e-4, seed=30),
+        replace(SETTINGS, steps=200, learning_rate=3e-4, seed=30),
         (Stage(0.6, 256, 16, 192), Stage(1.0, 320, 12, 224)),
         prompt_mix=replace(PROMPT_MIX, text=0.12, text_and_visual=0.22),
     ),
