@@ -190,22 +190,22 @@ class Photo:
                 previous = OUTLINE_LOGIT * (
                     2 * drawing.shrink(inside, 4).mean(axis=-1, dtype=np.float32) - 1
                 )
-        presence, asked = None, bool(phrases)
+        presence, has_phrases = None, bool(phrases)
         if phrases:
             _, _, vectors = self.model.embed(phrases)
             presence = float(self.presence(unit(vectors.sum(axis=0, keepdims=True)))[0])
             if (positive | bounds).any() and presence < limit:
                 phrases = ()  # marks alone, where the photo does not show the phrase
-        found = self.ask([phrases], (positive, negative, bounds), previous)
+        outputs = self.ask([phrases], (positive, negative, bounds), previous)
         row = 0
         alone = positive.any() and not (
             bounds.any() or phrases or (previous is not None and previous.any())
         )
-        if alone and found["scores"].shape[1] > 1:
-            row = 1 + int(found["scores"][0, 1:].argmax())
+        if alone and outputs["scores"].shape[1] > 1:
+            row = 1 + int(outputs["scores"][0, 1:].argmax())
         logits, score = (
-            self.clip(found["masks"][0, row], positive, bounds),
-            float(found["scores"][0, row]),
+            self.clip(outputs["masks"][0, row], positive, bounds),
+            float(outputs["scores"][0, row]),
         )
         if not (positive | bounds | negative).any():
             assert presence is not None
@@ -219,7 +219,7 @@ class Photo:
                     logits = masks.obey_click(logits, self.frame, click, sign, area)
         small = drawing.shrink(logits, 2).mean(axis=-1)
         mask = masks.to_photo(logits, self.frame) > 0
-        return Answer(mask, score, small, used_phrases=bool(phrases) or not asked)
+        return Answer(mask, score, small, used_phrases=bool(phrases) or not has_phrases)
 
     def name(self, logits: np.ndarray) -> tuple[str | None, float]:
         """Name the class that the inside of a mask shows most, by the logits of an answer, and its probability."""
@@ -243,8 +243,8 @@ class Photo:
         if threshold is None:
             threshold = self.model.record["thresholds"]["panoptic"]
         names, embeddings = self.model.classes(classes, stuff)
-        usual, rivals = self.model.classes()
-        known = {each["phrase"] for each in usual}
+        own_classes, rivals = self.model.classes()
+        known = {each["phrase"] for each in own_classes}
         new = [index for index, each in enumerate(names) if each["phrase"] not in known]
         rivals = np.concatenate((rivals, embeddings[new]))
         share = softmax(self.cells @ embeddings[:-1].T * self.model.record["temperature"])
@@ -257,9 +257,9 @@ class Photo:
         present = [index for index in likeliest if presence[index] * limit[index] >= threshold]
         if not present:
             return Panoptic(np.zeros(self.frame.photo, dtype=np.int32), [])
-        found = self.ask([[names[index]["phrase"]] for index in present])["masks"][:, 0]
+        mask_logits = self.ask([[names[index]["phrase"]] for index in present])["masks"][:, 0]
         parts = []
-        for index, logits in zip(present, found, strict=True):
+        for index, logits in zip(present, mask_logits, strict=True):
             for part in masks.split(logits) if names[index]["is_thing"] else [logits]:
                 parts.append(
                     (

@@ -101,9 +101,7 @@ class PromptDecoder:
     def crop(self, box: PixelBox) -> PromptDecoder:
         """Encode part of the image (pixels, xyxy, maxima exclusive), as large as the network sees an image."""
         height, width = self.image.hw
-        return encode_for_prompts(
-            self.runtime, self.image.picture.crop(box), max_pixels=height * width
-        )
+        return encode_for_prompts(self.runtime, self.image.rgb.crop(box), max_pixels=height * width)
 
     def pack(self, logits: Float[Tensor, "H W"]) -> PackedMask:
         """Threshold mask logits at the size of the image."""

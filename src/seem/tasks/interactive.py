@@ -306,7 +306,7 @@ def obey_clicks(
     """Put clicked cells on the side of the mask that their clicks say; a mask that obeys them is returned as it is.
 
     Where a mask disobeys, a bump (a Gaussian of `CLICK_REACH` roots of the mask's area) is added around the click, so
-    that the outline bends instead of a speck appearing. The neighbours of the cell are brought along, for interpolation
+    that the outline bends instead of a second component appearing. The neighbours of the cell are brought along, for interpolation
     to image size mixes them. Of clicks that contradict each other the last one counts.
     """
     sigma = CLICK_REACH * float((logits > 0).sum().sqrt())
@@ -345,7 +345,7 @@ def distinct_answers(answers: Sequence[ObjectAnswer], count: int) -> Sequence[Ob
 
 
 def distinct_masks(masks: Bool[Tensor, "n h w"], max_iou: float = DUPLICATE_IOU) -> list[int]:
-    """Return the rows of masks whose IoU with every mask kept before is at most `max_iou`.
+    """Return the rows of masks whose IoU with every mask selected before is at most `max_iou`.
 
     An empty mask is left out, but for the first.
     """
@@ -353,12 +353,12 @@ def distinct_masks(masks: Bool[Tensor, "n h w"], max_iou: float = DUPLICATE_IOU)
     areas = flat.sum(dim=1)
     intersection = flat @ flat.T
     iou = intersection / (areas[:, None] + areas[None] - intersection).clamp(min=1)
-    kept: list[int] = []
+    selected: list[int] = []
     for row in range(len(masks)):
-        is_duplicate = any(iou[row, other] > max_iou for other in kept)
+        is_duplicate = any(iou[row, other] > max_iou for other in selected)
         if row == 0 or (areas[row] > 0 and not is_duplicate):
-            kept.append(row)
-    return kept
+            selected.append(row)
+    return selected
 
 
 def to_stride4(

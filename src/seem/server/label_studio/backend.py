@@ -78,8 +78,8 @@ class LabelStudioBackend:
         settings = self.service.settings
         content = self.source.read(address, settings.limits.image_bytes)
 
-        open_picture = partial(open_upload, content, IMAGE_NAME, settings.limits.image_pixels)
-        stored = encode_upload(self.service.model, settings, open_picture)
+        open_uploaded = partial(open_upload, content, IMAGE_NAME, settings.limits.image_pixels)
+        stored = encode_upload(self.service.model, settings, open_uploaded)
         with self._lock:
             self._image_ids[address] = self.service.images.put(stored)
             if len(self._image_ids) > MAX_CACHED_TASKS:

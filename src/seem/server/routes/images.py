@@ -118,11 +118,11 @@ def open_upload(content: bytes, name: str, max_pixels: int) -> Image.Image:
 
 
 def encode_upload(
-    model: Model, settings: ServerSettings, open_picture: Callable[[], Image.Image]
+    model: Model, settings: ServerSettings, open_uploaded: Callable[[], Image.Image]
 ) -> StoredImage:
     """Decode and encode an uploaded image."""
     limits = settings.limits
-    encoded = model.encode(open_picture(), settings.size, max_pixels=limits.image_pixels)
+    encoded = model.encode(open_uploaded(), settings.size, max_pixels=limits.image_pixels)
     sessions: RecentStore[StoredSession] = RecentStore(
         "session",
         max_bytes=limits.cache_bytes,
@@ -133,10 +133,10 @@ def encode_upload(
 
 
 async def store_image(
-    request: Request, service: Service, open_picture: Callable[[], Image.Image]
+    request: Request, service: Service, open_uploaded: Callable[[], Image.Image]
 ) -> ImageBody:
     """Encode an image and store it."""
-    work = partial(encode_upload, service.model, service.settings, open_picture)
+    work = partial(encode_upload, service.model, service.settings, open_uploaded)
     stored = await service.ask(request, "encode", work)
     image_id = service.images.put(stored)
     return to_image_body(image_id, stored, service.settings)
@@ -188,16 +188,16 @@ async def draw_picture(
 ) -> Response:
     """Return the image as shown: upright, 8 bits, in a format that browsers draw."""
     image = service.find_image(image_id)
-    content = await service.ask(request, "picture", partial(encoded_picture, image, form, max_side))
+    content = await service.ask(request, "picture", partial(to_image_file, image, form, max_side))
     return Response(content, media_type=f"image/{form}")
 
 
-def encoded_picture(image: EncodedImage, form: str, max_side: int | None) -> bytes:
+def to_image_file(image: EncodedImage, form: str, max_side: int | None) -> bytes:
     """Write an image as a file, no longer than `max_side` pixels."""
-    picture = image.image
-    if max_side is not None and max(picture.size) > max_side:
-        picture = picture.copy()
-        picture.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
+    upright = image.image
+    if max_side is not None and max(upright.size) > max_side:
+        upright = upright.copy()
+        upright.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
     file = io.BytesIO()
-    picture.save(file, format=form.upper(), quality=JPEG_QUALITY)
+    upright.save(file, format=form.upper(), quality=JPEG_QUALITY)
     return file.getvalue()

@@ -155,8 +155,8 @@ async def encode_photo(
     if image_id is not None and stored is not None:
         body = to_image_body(image_id, stored, service.settings)
     else:
-        open_picture = partial(open_upload, file.content, file.name, limits.image_pixels)
-        body = await store_image(request, service, open_picture)
+        open_uploaded = partial(open_upload, file.content, file.name, limits.image_pixels)
+        body = await store_image(request, service, open_uploaded)
         project.remember_encoded(photo_id, file.fingerprint, body.id)
     response.headers["Location"] = f"/v1/images/{body.id}"
     return body
