@@ -306,7 +306,7 @@ def obey_clicks(
     """Put clicked cells on the side of the mask that their clicks say; a mask that obeys them is returned as it is.
 
     Where a mask disobeys, a bump (a Gaussian of `CLICK_REACH` roots of the mask's area) is added around the click, so
-    that the outline bends instead of a second component appearing. The neighbours of the cell are brought along, for interpolation
+    that the outline bends and no component is added. The neighbours of the cell are brought along, for interpolation
     to image size mixes them. Of clicks that contradict each other the last one counts.
     """
     sigma = CLICK_REACH * float((logits > 0).sum().sqrt())
