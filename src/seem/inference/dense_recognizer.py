@@ -366,10 +366,12 @@ class DenseRecognizer:
         )
         scores = presence[components.classes] * components.scores
         components = replace(components, scores=scores).take_above(threshold)
+        probabilities = components.scores.new_ones(len(components.classes))
         for row, logits in enumerate(components.mask_logits):
             mask = to_input_size(logits[None], self.decoder.frame)[0]
-            components.scores[row] *= foreground_probability(mask)
-        return components.take_above(threshold)
+            probabilities[row] = foreground_probability(mask)
+        scores = components.scores * probabilities
+        return replace(components, scores=scores).take_above(threshold)
 
     def _locate(
         self,

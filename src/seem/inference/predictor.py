@@ -89,14 +89,13 @@ class Predictor:
         prepared = self._prepare(objects, references, options)
         answers = self._decode(prepared, previous, options)
         selected = self._select(prepared, answers, options)
+        notes = [*prepared.notes, *self._missing_notes(objects, selected, answers, options)]
         if not selected:
             kind = objects[0].answering_rule(self.decoder.runtime.network.decoder.policy)
-            return empty_prediction(
-                kind, (*prepared.notes, *self._missing_notes(objects, selected, answers, options))
-            )
-        zoomed = self._refine(prepared, selected) if options.zoom else {}
-        notes = [*prepared.notes, *self._missing_notes(objects, selected, answers, options)]
+            return empty_prediction(kind, tuple(notes))
+        zoomed = {}
         if options.zoom:
+            zoomed = self._refine(prepared, selected)
             notes += zoom_notes(selected, zoomed)
         return self._to_prediction(selected, zoomed, options, tuple(notes))
 

@@ -168,11 +168,14 @@ class PromptDecoder:
         previous: Float[Tensor, "1 n h w"] | None,
         top: int,
     ) -> list[list[ObjectAnswer]]:
-        """Answer objects that share a pass."""
+        """Answer objects that share a pass.
+
+        A phrase alone has queries of its own in some policies; all other prompts are answered by `segment_objects`.
+        """
         network = self.runtime.network
         first = objects[0]
-        only_text = not first.visual and not references
-        if only_text and network.decoder.policy.phrase is RowKind.PHRASE:
+        has_phrase_queries = network.decoder.policy.phrase is RowKind.PHRASE
+        if has_phrase_queries and not first.visual and not references:
             features = self.runtime.encode_phrases(first.phrases)
             masks = answer_phrases(network, self.encoding, features, FairDraws(), top)
             return [self._read(masks, first, 0, 1)]
