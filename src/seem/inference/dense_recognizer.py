@@ -387,7 +387,9 @@ class DenseRecognizer:
         parts: list[Tensor] = []
         for index, answers in zip(classes, self.decoder.answer(objects), strict=True):
             logits = answers[0].logits
-            components = split_components(logits) if vocabulary[index].is_thing else [logits]
+            components = [logits]
+            if vocabulary[index].is_thing:
+                components = split_components(logits)
             located += [index] * len(components)
             parts += components
         mask_logits = torch.stack(parts) if parts else vectors.new_zeros(0, 1, 1)

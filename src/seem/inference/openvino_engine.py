@@ -105,7 +105,9 @@ def open_in_openvino(
     dtypes = encoding_dtypes(network, precision)
     key = graph_key(network)
     cached = read_cached_graph(key)
-    graph = convert(network) if cached is None else cached
+    graph = cached
+    if graph is None:
+        graph = convert(network)
     settings = {
         "INFERENCE_PRECISION_HINT": PRECISION_HINTS[precision],
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),

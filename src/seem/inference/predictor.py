@@ -219,8 +219,11 @@ class Predictor:
         for index, prompts in enumerate(objects):
             if index in present:
                 continue
-            what = "what the reference shows" if prompts.label is None else quoted(prompts.label)
-            subject = f"object {index + 1}, {what}," if len(objects) > 1 else what
+            subject = "what the reference shows"
+            if prompts.label is not None:
+                subject = quoted(prompts.label)
+            if len(objects) > 1:
+                subject = f"object {index + 1}, {subject},"
             yield f"{subject} was not found"
         if options.candidates > 1 and len(answers[0]) == 1:
             yield f"{self.decoder.runtime.name} gives one mask an object: there are no further candidates"
