@@ -34,7 +34,7 @@ from seem.checkpoints.encoded_image import (
 )
 from seem.checkpoints.safe import read_tensors, write_tensors
 from seem.errors import SeemError, short_reason
-from seem.inference.image_network import encode_in_torch
+from seem.inference.torch_engine import encode_in_torch
 from seem.models.decoder.decoder import ImageEncoding
 from seem.models.precision import Precision
 from seem.models.segmenter import Segmenter
