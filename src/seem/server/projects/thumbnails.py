@@ -8,7 +8,7 @@ from PIL import Image
 
 from seem.images import read_image
 from seem.server.projects.photo_folder import PhotoContent
-from seem.server.routes.images import open_upload
+from seem.server.uploads import open_upload
 
 THUMBNAIL_SIDE = 320
 JPEG_QUALITY = 80

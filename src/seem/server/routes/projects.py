@@ -33,9 +33,10 @@ from seem.server.projects.schemas import (
     to_photo_edit,
 )
 from seem.server.projects.thumbnails import draw_thumbnail
-from seem.server.routes.images import ImageBody, open_upload, store_image, to_image_body
+from seem.server.routes.images import ImageBody, store_image, to_image_body
 from seem.server.routes.imports import COCO_BODY
 from seem.server.service import Service, ServiceOf, service_of
+from seem.server.uploads import open_upload
 
 Answer = TypeVar("Answer")
 
