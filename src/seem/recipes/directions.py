@@ -212,7 +212,9 @@ def sense_scores(
 
 def visibility(synset: Synset) -> float:
     """Return how likely a photo shows a synset, from 0 to 1."""
-    return 0.0 if synset.is_instance else VISIBLE.get(synset.lexname, HARDLY)
+    if synset.is_instance:
+        return 0.0
+    return VISIBLE.get(synset.lexname, HARDLY)
 
 
 def own_parts(graph: Graph, shares: DirectionShares) -> dict[str, float]:
@@ -226,15 +228,21 @@ def own_parts(graph: Graph, shares: DirectionShares) -> dict[str, float]:
             own[node] = graph.kinds[node]
         elif node in graph.groups:
             group = graph.groups[node]
-            nested = shares.nested_class if node in graph.ours else shares.fine_class
-            own[node] = nested if above[node] - {group} else shares.top_class
+            if not above[node] - {group}:
+                own[node] = shares.top_class
+            elif node in graph.ours:
+                own[node] = shares.nested_class
+            else:
+                own[node] = shares.fine_class
             above[node] |= {group}
         elif above[node]:
             own[node] = shares.below
         elif below[node]:
             own[node] = min(shares.broad, 2 / len(below[node]))
+        elif all(below[parent] for parent in parents):
+            own[node] = shares.outer
         else:
-            own[node] = shares.outer if all(below[parent] for parent in parents) else shares.below
+            own[node] = shares.below
     return own
 
 
@@ -381,8 +389,10 @@ def plural_of(word: str, irregular: Mapping[str, Sequence[str]]) -> str:
     first, gap, last = word.rpartition(" ")
     if last in irregular:
         return first + gap + irregular[last][0]
+    if last.endswith("s") and not last.endswith("ss"):
+        return word
     if last.endswith(("s", "x", "z", "ch", "sh")):
-        return word if last.endswith("s") and not last.endswith("ss") else f"{word}es"
+        return f"{word}es"
     if last.endswith("y") and len(last) > 1 and last[-2] not in "aeiou":
         return f"{word[:-1]}ies"
     return f"{word}s"
