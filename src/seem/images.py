@@ -38,7 +38,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from seem.argument_types import is_tensor
 from seem.deprecation import renamed_attributes
 from seem.errors import SeemError, UnusableFileError, short_reason
-from seem.regular_file import check_regular_file
+from seem.regular_file import LFS_POINTER, LFS_SIGNATURE, check_regular_file
 
 if TYPE_CHECKING:
     import torch
@@ -181,6 +181,8 @@ def _unidentified_reason(source: Path | io.BytesIO) -> str:
     content = source.getvalue() if isinstance(source, io.BytesIO) else source.read_bytes()
     if not content:
         return f"is empty (0 bytes); {USE_FORMATS}"
+    if content.startswith(LFS_SIGNATURE):
+        return LFS_POINTER
     if content.startswith(TIFF_SIGNATURES):
         bands = _describe_bands(content)
         return f"is a TIFF of {bands}, which is no picture; save red, green and blue alone, of 8 or 16 bits"
