@@ -69,7 +69,7 @@ STROKES = replace(
 )
 """More strokes than users draw, because nano follows them worst (run 13 of the documentation of nano)."""
 
-PROMPT_MIX = PromptMix(text=0.15, text_and_visual=0.1, reference=0.08, habits=STROKES)
+PROMPT_MIX = PromptMix(text=0.15, text_and_visual=0.1, reference=0.08, strokes=STROKES)
 TEXT_PROMPT_MIX = PromptMix(text=1.0, absent=0.25, reference=0.55, reference_absent=0.15)
 
 AUGMENTATION = Augmentation(p_quarter=0.16)
@@ -176,7 +176,7 @@ class NanoTask:
                 network, text_batch, self.tokenizer, DENSE_CONFIG, rng, self.classes
             )
         terms = {
-            "spoken": float(text.detach()),
+            "text_prompts": float(text.detach()),
             **full.terms(),
             "total": float(full.total.detach()),
         }
