@@ -193,6 +193,7 @@ def test_a_wrong_layout_is_explained_in_one_line(tmp_path, damage, words):
         ("{", "not valid JSON"),
         ("{}", "no images, annotations, categories"),
         ('{"images": [{"id": 1}]', "not valid"),
+        ('{"images": ["a"], "annotations": [], "categories": []}', "row 0 of images is 'a'"),
     ],
 )
 def test_a_damaged_annotation_file_is_explained(tmp_path, text, words):

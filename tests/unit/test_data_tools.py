@@ -325,6 +325,27 @@ def test_label_studio_brush_of_another_size_is_named(label_studio_set):
     ]
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("value", 1, "it has no value"),
+        ("original_width", None, "it has no original_width and original_height"),
+    ],
+)
+def test_label_studio_region_that_lacks_a_field_is_named(label_studio_set, field, value, message):
+    file = label_studio_set / "project-1.json"
+    tasks = json.loads(file.read_text())
+    ellipse = tasks[0]["annotations"][0]["result"][5]
+    if value is None:
+        del ellipse[field]
+    else:
+        ellipse[field] = value
+    file.write_text(json.dumps(tasks))
+    dataset = open_dataset(str(label_studio_set), "train", tolerant=True)
+    assert [flaw.what for flaw in inspect_dataset(dataset).flaws] == [message]
+    assert len(dataset.objects[1]) == 4
+
+
 # --- Supervisely and V7 -----------------------------------------------------------------------------------------------
 
 

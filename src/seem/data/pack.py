@@ -286,15 +286,14 @@ class Pack:
     def _document(self) -> Mapping[str, Any]:
         file = self.path / "annotations.json"
         try:
-            document = json.loads(file.read_bytes())
-        except ValueError as error:
-            raise PackError(
-                f"{file} is not valid JSON ({error}); it may be cut short, copy it again."
-            ) from error
-        missing = [key for key in ("images", "annotations", "categories") if key not in document]
-        if missing:
-            raise PackError(f"{file} has no {', '.join(missing)}; a COCO-style file is needed.")
-        return dict(document)
+            document = CocoDocument.read(file)
+        except DataError as error:
+            raise PackError(str(error)) from error
+        return {
+            "images": document.images,
+            "annotations": document.annotations,
+            "categories": document.categories,
+        }
 
     @cached_property
     def _rows_by_image(self) -> tuple[dict[int, list[Mapping[str, Any]]], tuple[Flaw, ...]]:

@@ -16,6 +16,7 @@ MAX_CHECKED_CORNERS = (
     20_000  # a contour that long was traced by a program and does not cross itself
 )
 MAX_COMPARED_CORNERS = 100  # of which every pair of edges is compared
+_LARGEST_COORDINATE = 1e9  # whose products do not overflow; no image is that large
 _RECTANGLE_TOLERANCE = 0.02  # of the diagonal: corners are often rounded to whole pixels
 
 
@@ -52,7 +53,7 @@ def is_self_intersecting(polygon: Sequence[float]) -> bool:
     """
     corners = np.reshape(np.asarray(polygon, np.float64), (-1, 2))
     is_repeated = np.all(corners == np.roll(corners, 1, axis=0), axis=1)
-    starts = corners[~is_repeated]
+    starts = corners[~is_repeated].clip(-_LARGEST_COORDINATE, _LARGEST_COORDINATE)
     if len(starts) < 4 or len(starts) > MAX_CHECKED_CORNERS:  # a triangle cannot cross itself
         return False
     ends = np.roll(starts, -1, axis=0)

@@ -138,14 +138,13 @@ def pair_in_folders(
     return pairs
 
 
-def note_unlisted(where: str, what: str, names: Sequence[str]) -> Iterator[Flaw]:
-    """Note the scenes, sequences or the like (`what`) that lie in a folder, though no list at `where` names them."""
+def note_listed(where: str, what: str, names: Sequence[str]) -> Iterator[Flaw]:
+    """Note what is not read, by its number and the first of its names; nothing if there is none."""
     if names:
         listed = ", ".join(names[:_MAX_LISTED])
         if len(names) > _MAX_LISTED:
             listed += ", ..."
-        text = f"{what} that no list names: {len(names)} ({listed})"
-        yield Flaw(FlawKind.UNREAD, where, text)
+        yield Flaw(FlawKind.UNREAD, where, f"{what}: {len(names)} ({listed})")
 
 
 def note_missing(

@@ -26,8 +26,8 @@ from seem.data.readers.label_maps import (
     complete_where_labelled,
     label_map_of_classes,
     label_map_of_segments,
+    note_listed,
     note_missing,
-    note_unlisted,
     number_segments,
     pair_by_stem,
     pair_images,
@@ -71,7 +71,7 @@ def read_scannet(path: Path, split: str, num_classes: int) -> LazyDataset:
         stored = _read_resized(image.semantic_path, image)
         category_ids = np.where(np.isin(stored, class_ids), stored, 0).astype(np.int32)
         object_file = image.semantic_path.parents[1] / "instance" / image.semantic_path.name
-        if not object_file.is_file():
+        if not object_file.parent.is_dir():
             return label_map_of_classes(category_ids, categories, image, category_ids == 0)
         return _combine_maps(category_ids, _read_resized(object_file, image), categories, image)
 
@@ -101,7 +101,7 @@ def _note_scenes(
     for file in lists.values():
         listed.update(read_name_list(file))
     unlisted = [name for name in present if name not in listed]
-    yield from note_unlisted(list_file.parent.name, "scenes", unlisted)
+    yield from note_listed(list_file.parent.name, "scenes that no list names", unlisted)
 
 
 def _read_resized(file: Path, image: ImageRecord) -> Int32[np.ndarray, "h w"]:
