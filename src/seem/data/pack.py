@@ -158,7 +158,10 @@ class Pack:
     @cached_property
     def categories(self) -> Mapping[int, CategoryRecord]:
         """Categories by their id in this set."""
-        return categories_by_id(map(_parse_category, self._document["categories"]))
+        try:
+            return categories_by_id(map(_parse_category, self._document["categories"]))
+        except KeyError as error:
+            raise PackError(f"{self.path}/annotations.json: a category has no {error}.") from error
 
     @cached_property
     def images(self) -> tuple[ImageRecord, ...]:
@@ -289,6 +292,9 @@ class Pack:
             document = CocoDocument.read(file)
         except DataError as error:
             raise PackError(str(error)) from error
+        for row in (*document.images, *document.categories):
+            if not isinstance(row.get("id"), int):
+                raise PackError(f"{file} has a row whose id is no whole number: {row}.")
         return {
             "images": document.images,
             "annotations": document.annotations,

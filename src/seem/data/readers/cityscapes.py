@@ -58,8 +58,14 @@ def read_cityscapes(path: Path, split: str) -> LazyDataset:
     images, flaws = pair_images(
         pairs, "cityscapes", split, "panoptic", source_of=lambda file: file.parent.name
     )
+    notes = tuple(_note_lone_maps(label_folder, images))
+    classes = _official_classes()
+    files: tuple[Path, ...] = ()
     legend = _read_own_legend(path)
-    classes = _official_classes() if legend is None else _own_classes(legend, path)
+    if legend is not None:
+        classes = _own_classes(legend, path)
+        notes += legend.notes
+        files = (legend.file,)
     by_id = categories_by_id(classes.categories)
 
     def read_map(image: ImageRecord) -> LabelMap | None:
@@ -92,8 +98,8 @@ def read_cityscapes(path: Path, split: str) -> LazyDataset:
         read_map=read_map,
         complete=complete_where_labelled(classes.categories),
         flaws=flaws,
-        notes=(*_note_lone_maps(label_folder, images), *(() if legend is None else legend.notes)),
-        files=() if legend is None else (legend.file,),
+        notes=notes,
+        files=files,
         searched=(image_folder,),
     )
 

@@ -101,7 +101,9 @@ def _read_part(files: CocoFiles, path: Path, split: str, kind: str) -> LazyDatas
         documents.append(CocoDocument.read(files.panoptic))
     documents = with_positive_category_ids(documents)
     main = documents[0]
-    panoptic = documents[-1] if files.panoptic else None
+    panoptic = None
+    if files.panoptic:
+        panoptic = documents[-1]
     name = path.stem if path.is_file() else path.resolve().name
     categories, flaws = read_categories(documents)
     categories, notes = restore_things(categories, main if files.instances else None)

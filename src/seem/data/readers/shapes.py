@@ -141,7 +141,8 @@ def box_outline(x0: float, y0: float, x1: float, y1: float) -> PolygonShape:
     """Return the outline of a box from two opposite corners."""
     left, right = sorted((float(x0), float(x1)))
     top, bottom = sorted((float(y0), float(y1)))
-    return PolygonShape(((left, top, right, top, right, bottom, left, bottom),), is_box=True)
+    ring = left, top, right, top, right, bottom, left, bottom
+    return PolygonShape((ring,), is_box=True)
 
 
 def rotated_outline(
