@@ -249,6 +249,17 @@ def test_datumaro_json(tmp_path):
     assert [record.is_crowd for record in dataset.objects[1]] == [False, False, True, False]
 
 
+@pytest.mark.parametrize("label_id", [-1, 3, "cat", 0.5])
+def test_datumaro_label_that_is_not_listed_is_a_flaw(tmp_path, label_id):
+    home = copy_set(tmp_path, "datumaro_datumaro", "images/train/a.jpg", "images/train/b.jpg")
+    file = home / "annotations" / "train.json"
+    content = json.loads(file.read_text())
+    content["items"][0]["annotations"][0]["label_id"] = label_id
+    file.write_text(json.dumps(content))
+    flaws = inspect_dataset(open_dataset(str(home), "train", tolerant=True)).flaws
+    assert [flaw.what for flaw in flaws] == [f"its label_id is {label_id}, there are 3 labels"]
+
+
 # --- Label Studio -----------------------------------------------------------------------------------------------------
 
 

@@ -238,7 +238,7 @@ class _Corners:
             tables.append(_corner_table(convex, side_x, side_y, is_convex=True))
             tables.append(_corner_table(concave, side_x, side_y, is_convex=False))
         table = np.concatenate(tables)
-        rows, columns, sides = table[:, 0], table[:, 1], table[:, 2]
+        rows, columns, sides = table.T[:3]
         order = np.lexsort((sides, columns, rows))
         y, x, side_x, side_y, convex = table[order].T
         return cls(x, y, side_x, side_y, convex.astype(np.bool_))
@@ -325,8 +325,11 @@ class _Paths:
         """Return the upper corner of the edge that is met first to the left of a hole, along its uppermost row."""
         x, y = self.corners.x[start], self.corners.y[start]
         outside = np.flatnonzero(~mask[y, :x])
-        column = outside[-1] + 1 if len(outside) else 0
-        row = np.searchsorted(self._edge_keys, self._edge_key(column, y), side="right") - 1
+        column = 0
+        if len(outside):
+            column = outside[-1] + 1
+        key = self._edge_key(column, y)
+        row = np.searchsorted(self._edge_keys, key, side="right") - 1
         return int(self._upper_corners[row])
 
     def bridge(self, edge: int, start: int) -> None:

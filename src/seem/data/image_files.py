@@ -75,7 +75,8 @@ def read_rgb_and_notes(
         with open_image(content or path, str(path)) as image:
             header = ImageHeader.of(image)
             rgb, notes = decode_rgb(image, str(path))
-            return np.asarray(in_frame(rgb, image, header, header.frame_of(hw, frame))), notes
+            turned = in_frame(rgb, image, header, header.frame_of(hw, frame))
+            return np.asarray(turned), notes
     except (SeemError, ValueError, OSError) as error:
         raise DataError(str(error)) from error
 

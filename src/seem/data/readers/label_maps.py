@@ -241,7 +241,8 @@ def remap_values(
 ) -> Int32[np.ndarray, "h w"]:
     """Translate the values of a map; those that the table lacks become 0."""
     distinct, indices = np.unique(values, return_inverse=True)
-    translated = np.array([table.get(value, 0) for value in distinct.tolist()], np.int32)
+    numbers = [table.get(value, 0) for value in distinct.tolist()]
+    translated = np.array(numbers, np.int32)
     return translated[indices.reshape(values.shape)]
 
 

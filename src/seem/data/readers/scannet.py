@@ -69,7 +69,8 @@ def read_scannet(path: Path, split: str, num_classes: int) -> LazyDataset:
     def read_map(image: ImageRecord) -> LabelMap:
         assert image.semantic_path is not None
         stored = _read_resized(image.semantic_path, image)
-        category_ids = np.where(np.isin(stored, class_ids), stored, 0).astype(np.int32)
+        is_listed = np.isin(stored, class_ids)
+        category_ids = np.where(is_listed, stored, 0).astype(np.int32)
         object_file = image.semantic_path.parents[1] / "instance" / image.semantic_path.name
         if not object_file.parent.is_dir():
             return label_map_of_classes(category_ids, categories, image, category_ids == 0)
@@ -117,7 +118,8 @@ def _combine_maps(
     """Combine class map and object map; a thing without an object number is a group."""
     things = thing_ids(categories)
     is_thing = np.isin(category_ids, things)
-    ids = (category_ids * _CLASS_FACTOR + np.where(is_thing, object_numbers, 0)).astype(np.int32)
+    numbers = np.where(is_thing, object_numbers, 0)
+    ids = (category_ids * _CLASS_FACTOR + numbers).astype(np.int32)
     category_of = number_segments(ids, lambda number: number // _CLASS_FACTOR)
     qualities = {}
     for number, category_id in category_of.items():

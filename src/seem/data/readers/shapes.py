@@ -75,7 +75,8 @@ class Ellipse:
     def to_rle(self, hw: tuple[int, int]) -> RleMask:
         """Fill the ellipse."""
         numbers = (self.x, self.y, self.rx, self.ry, self.degrees)
-        if not all(map(math.isfinite, numbers)) or min(self.rx, self.ry) <= 0:
+        is_finite = all(map(math.isfinite, numbers))
+        if not is_finite or min(self.rx, self.ry) <= 0:
             raise ValueError(f"an ellipse has the radii {self.rx:g} and {self.ry:g}")
         height, width = hw
         reach = max(self.rx, self.ry) + 1

@@ -174,7 +174,8 @@ def _members(
         yield _SEMANTIC, _encode_png(semantic.astype(np.uint16))
     if panoptic is not None:
         ids = panoptic.ids
-        channels = np.stack([ids % 256, ids // 256 % 256, ids // 65536], axis=-1)
+        red, green, blue = ids % 256, ids // 256 % 256, ids // 65536
+        channels = np.stack([red, green, blue], axis=-1)
         yield _PANOPTIC, _encode_png(channels.astype(np.uint8))
 
 
@@ -313,7 +314,8 @@ class _ShardReader:
             return Flaw(FlawKind.UNKNOWN_CATEGORY, where, f"its category is {row['category_id']}")
         fields = {name: row[name] for name in _OBJECT_FIELDS}
         x0, y0, x1, y1 = fields["box"]
-        fields |= {"box": (x0, y0, x1, y1), "phrases": tuple(fields["phrases"])}
+        fields["box"] = x0, y0, x1, y1
+        fields["phrases"] = tuple(fields["phrases"])
         return ObjectRecord(image_id=image.id, category=category, hw=image.hw, **fields)
 
     def _parse_segments(
@@ -390,10 +392,12 @@ def _parse_image(record: Mapping[str, Any], tar: Path, set_name: str, split: str
 
 
 def _parse_expressions(record: Mapping[str, Any]) -> list[ReferringExpression]:
-    return [
-        ReferringExpression(row["id"], record["id"], row["object_id"], tuple(row["sentences"]))
-        for row in record["expressions"]
-    ]
+    image_id = record["id"]
+    expressions = []
+    for row in record["expressions"]:
+        sentences = tuple(row["sentences"])
+        expressions.append(ReferringExpression(row["id"], image_id, row["object_id"], sentences))
+    return expressions
 
 
 def _decode_png(content: bytes) -> np.ndarray:
@@ -413,7 +417,8 @@ def _read_classes(path: Path) -> tuple[CategoryRecord, ...]:
 
 
 def _parse_class(row: Mapping[str, Any]) -> CategoryRecord:
-    return CategoryRecord(int(row["id"]), str(row["name"]), str(row["text"]), bool(row["isthing"]))
+    name, text = str(row["name"]), str(row["text"])
+    return CategoryRecord(int(row["id"]), name, text, is_thing=bool(row["isthing"]))
 
 
 # --- Index ------------------------------------------------------------------------------------------------------------
@@ -459,7 +464,8 @@ def _scan_tar(tar: Path) -> Iterator[dict[str, Any]]:
                 if not entry.isfile():
                     continue
                 key, _, ending = Path(entry.name).name.partition(".")
-                members.setdefault(key, {})[ending.lower()] = (entry.offset_data, entry.size)
+                place = entry.offset_data, entry.size
+                members.setdefault(key, {})[ending.lower()] = place
                 if ending == _RECORD:
                     records[key] = _read_listed_fields(archive, entry)
             _check_end(tar, archive.offset)

@@ -73,9 +73,8 @@ def read_davis(path: Path, split: str, year: int) -> LazyDataset:
             return None
         ids = read_labels_of_size(image.semantic_path, image.hw, image.image_frame)
         if year == 2016:
-            return label_map_of_segments(
-                (ids > 0).astype(np.int32), {1: _OBJECT.id}, (_OBJECT,), image
-            )
+            is_object = (ids > 0).astype(np.int32)
+            return label_map_of_segments(is_object, {1: _OBJECT.id}, (_OBJECT,), image)
         void = ids == VOID_VALUE
         ids[void] = 0
         category_of = number_segments(ids, lambda _: _OBJECT.id)
