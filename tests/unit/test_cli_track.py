@@ -277,6 +277,17 @@ def test_an_interrupted_run_keeps_what_was_written(run, clip, monkeypatch):
     assert len(record()["images"]) == 2
 
 
+@pytest.mark.parametrize("formats", [(), ("--format", "davis,mots")])
+def test_a_run_that_is_interrupted_in_its_first_frame_leaves_nothing(
+    run, clip, monkeypatch, formats
+):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(VideoWriter, "add", interrupt)
+    assert refused(run(clip, "--point", "4,2", *formats), 130, "interrupted")
+
+
 @pytest.mark.parametrize("frames", [0, 3])
 def test_an_unforeseen_error_leaves_nothing(run, clip, monkeypatch, frames):
     monkeypatch.setattr(Tracker, "__iter__", cut_short(frames, RuntimeError("a\nb")))

@@ -170,8 +170,8 @@ def write_tracked_video(
 ) -> None:
     """Track through the video and write every frame.
 
-    A video that breaks off and an interruption leave files of the frames so far, and the error is raised again; any
-    other error leaves nothing.
+    A video that breaks off and an interruption leave files of the frames so far, if there are any, and the error is
+    raised again; any other error leaves nothing.
     """
     try:
         for results in with_progress_bar(
@@ -181,14 +181,13 @@ def write_tracked_video(
             export.add(results)
         files.finish()
         export.finish()
-    except (SeemError, KeyboardInterrupt) as error:
-        if files.num_frames:
+    except BaseException as error:
+        if files.num_frames and isinstance(error, SeemError | KeyboardInterrupt):
             files.finish(single_line(error))
             export.finish()
-        raise
-    except BaseException:
-        export.discard()
-        files.discard()
+        else:
+            export.discard()
+            files.discard()
         raise
 
 
