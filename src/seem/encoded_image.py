@@ -107,7 +107,7 @@ class EncodedImage:
     @property
     def image(self) -> Image.Image:
         """The image as shown, RGB."""
-        return self._decoder.image.picture
+        return self._decoder.image.rgb
 
     @property
     def source(self) -> InputImage:

@@ -36,6 +36,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from seem.argument_types import is_tensor
+from seem.deprecation import renamed_attributes
 from seem.errors import SeemError, UnusableFileError, short_reason
 from seem.regular_file import LFS_POINTER, LFS_SIGNATURE, check_regular_file
 
@@ -90,6 +91,7 @@ PNG_METADATA_CHUNKS = frozenset({b"eXIf", b"tEXt", b"zTXt", b"iTXt"})
 _WARNINGS_LOCK = threading.Lock()  # Python's warning filters belong to all threads
 
 
+@renamed_attributes({"picture": "rgb"})
 @dataclass(frozen=True, slots=True)
 class InputImage:
     """An upright RGB image, and how it was converted.
@@ -98,7 +100,7 @@ class InputImage:
     frames of which one was read, 16 bits reduced to 8.
     """
 
-    picture: Image.Image
+    rgb: Image.Image
     name: str | None = None
     orientation: int = 1
     notes: tuple[str, ...] = ()
@@ -106,7 +108,7 @@ class InputImage:
     @property
     def hw(self) -> tuple[int, int]:
         """Height and width."""
-        return self.picture.height, self.picture.width
+        return self.rgb.height, self.rgb.width
 
 
 def read_image(image: ImageLike, max_pixels: int = MAX_PIXELS) -> InputImage:
@@ -283,16 +285,16 @@ def _has_png_chunk(file: IO[bytes], names: frozenset[bytes]) -> bool:
     return False
 
 
-def undo_orientation(picture: Image.Image, orientation: int) -> Image.Image:
-    """Turn a picture from the frame in which its file stores it to that in which it is shown."""
+def undo_orientation(image: Image.Image, orientation: int) -> Image.Image:
+    """Turn a image from the frame in which its file stores it to that in which it is shown."""
     if orientation not in TRANSPOSE_OF_ORIENTATION:
-        return picture
-    return picture.transpose(TRANSPOSE_OF_ORIENTATION[orientation])
+        return image
+    return image.transpose(TRANSPOSE_OF_ORIENTATION[orientation])
 
 
-def apply_orientation(picture: Image.Image, orientation: int) -> Image.Image:
-    """Turn a picture from the frame in which it is shown to that in which its file stores it."""
-    return undo_orientation(picture, inverse_orientation(orientation))
+def apply_orientation(image: Image.Image, orientation: int) -> Image.Image:
+    """Turn a image from the frame in which it is shown to that in which its file stores it."""
+    return undo_orientation(image, inverse_orientation(orientation))
 
 
 def inverse_orientation(orientation: int) -> int:
@@ -336,14 +338,14 @@ def _decode_any_depth(image: Image.Image, what: str) -> tuple[Image.Image, tuple
     if deep is None:
         return to_rgb(image)
     colours, rule = to_eight_bits(deep[:, :, :3])
-    picture = Image.fromarray(colours)
+    rgb = Image.fromarray(colours)
     notes: tuple[str, ...] = (f"more than 8 bits of colour: {rule}",)
     if image.mode == "RGBA":
-        picture.putalpha(image.getchannel("A"))
-        picture.format = image.format
-        picture, more = to_rgb(picture)
+        rgb.putalpha(image.getchannel("A"))
+        rgb.format = image.format
+        rgb, more = to_rgb(rgb)
         notes += more
-    return picture, notes
+    return rgb, notes
 
 
 def read_deep_colour(image: Image.Image) -> NDArray[np.uint16] | None:

@@ -181,7 +181,7 @@ def index(tmp_path):
         ("b.jpg", "val/b.jpg"),
         ("val/a.png", "val/a.png"),
         ("C:\\photos\\val\\a.png", "val/a.png"),
-        ("/home/me/train/a.png", "train/a.png"),
+        ("/srv/me/train/a.png", "train/a.png"),
         ("c.JPG", "images/c.JPG"),
         (" d.png ", "d.png"),
         ("a.png", None),  # two of that name

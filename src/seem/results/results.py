@@ -256,10 +256,10 @@ class Results(ObjectColumns):
 
     def _repr_png_(self) -> bytes:
         """Draw what a notebook shows: the overlay, at most 1280 pixels wide or high."""
-        picture = self.overlay()
-        picture.thumbnail((NOTEBOOK_PIXELS, NOTEBOOK_PIXELS))
+        overlay = self.overlay()
+        overlay.thumbnail((NOTEBOOK_PIXELS, NOTEBOOK_PIXELS))
         buffer = io.BytesIO()
-        picture.save(buffer, format="PNG")
+        overlay.save(buffer, format="PNG")
         return buffer.getvalue()
 
     def cutouts(self) -> tuple[Image.Image, ...]:
