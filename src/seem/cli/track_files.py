@@ -70,6 +70,7 @@ class TrackFiles:
             self._open()
             self._categories = list(record["categories"])
         assert self._writer is not None
+        assert self._json is not None
         self._writer.add(results.overlay(), results.time)
         (image,) = record["images"]
         row = {**image, "video_id": 1, "frame": results.frame, "time": results.time}
