@@ -20,7 +20,10 @@ def video_frames(dataset: Dataset) -> Mapping[str, tuple[ImageRecord, ...]]:
     for image in dataset.images:
         if image.sequence:
             frames.setdefault(image.sequence, []).append(image)
-    return {name: tuple(sorted(images, key=_frame_number)) for name, images in frames.items()}
+    ordered = {}
+    for name, images in frames.items():
+        ordered[name] = tuple(sorted(images, key=_frame_number))
+    return ordered
 
 
 def _frame_number(image: ImageRecord) -> int:
@@ -69,7 +72,8 @@ def scored_objects(
     things_only: bool = True,
 ) -> list[ObjectRecord]:
     """Return the objects of an image that scores are taken on: see `validation_objects`."""
-    min_pixels = max(1, min_area * image.hw[0] * image.hw[1])
+    height, width = image.hw
+    min_pixels = max(1, min_area * height * width)
     scored = []
     for truth in objects:
         is_counted = truth.category.is_thing or not things_only

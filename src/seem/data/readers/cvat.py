@@ -52,7 +52,7 @@ def read_cvat(path: Path, split: str) -> LazyDataset:
     if split not in parts:
         raise incomplete_layout_error("CVAT export", path, "annotations.xml with images and shapes")
     files = parts[split]
-    index = ImageIndex(path.parent if path.is_file() else path)
+    index = ImageIndex(path)
     class_names: dict[str, None] = {}
     results: list[ShapeImage | Flaw] = []
     unread = UnreadCounts()

@@ -76,7 +76,7 @@ def read_label_studio(path: Path, split: str) -> LazyDataset:
         raise incomplete_layout_error("Label Studio export", path, "a JSON file of tasks")
     folder = parts[split]
     files = [folder] if folder.is_file() else _task_files(folder)
-    index = ImageIndex(folder.parent if folder.is_file() else folder)
+    index = ImageIndex(folder)
     results: list[ShapeImage | Flaw] = []
     unread = UnreadCounts()
     for file in files:
