@@ -94,7 +94,9 @@ def objects_by_name(
     records = dataset.objects[image.id]
     scored = scored_objects(image, records, min_area)
     names = {truth.category.text for truth in scored} - {""}
-    by_name: dict[str, list[ObjectRecord]] = {name: [] for name in sorted(names)}
+    by_name: dict[str, list[ObjectRecord]] = {}
+    for name in sorted(names):
+        by_name[name] = []
     for record in records:
         if record.category.is_thing and record.area and record.category.text in by_name:
             by_name[record.category.text].append(record)

@@ -109,7 +109,8 @@ def _pages(task: Fields, unread: UnreadCounts) -> Iterator[_Page]:
         return
     results = annotation["result"]
     for number, name in enumerate(recorded):
-        yield _Page(name, [row for row in results if row.get("item_index", 0) == number])
+        own_results = [row for row in results if row.get("item_index", 0) == number]
+        yield _Page(name, own_results)
 
 
 def _annotation_of(task: Fields, unread: UnreadCounts) -> Fields | None:
