@@ -199,7 +199,8 @@ def _describe_bands(content: bytes) -> str:
         directory = ImageFileDirectory_v2(content[: 16 if b"+" in content[:4] else 8])
         file = io.BytesIO(content)
         file.seek(directory.next)
-        directory.load(file)
+        with _without_warnings():
+            directory.load(file)
         num_bands = directory.get(TIFF_SAMPLES_PER_PIXEL, 1)
         bits = directory.get(TIFF_BITS_PER_SAMPLE, (1,))[0]
         number_kind = TIFF_NUMBER_KINDS.get(directory.get(TIFF_SAMPLE_FORMAT, (1,))[0], "numbers")
