@@ -497,14 +497,14 @@ class BrightnessScale:
         if self.white is not None and values.dtype.kind != "f":
             levels = np.arange(int(self.white) + 1) / self.white
             table = np.rint(levels * WHITE_LEVEL).astype(np.uint8)
-            return table[values]
+            return np.asarray(table[values])
         if self.white is not None:
             brightness = values.astype(np.float64) / self.white
         else:
             extent = max(self.high - self.low, 1e-300)
             brightness = (values.astype(np.float64) - self.low) / extent
         grey = np.nan_to_num(brightness, nan=0.0, posinf=1.0, neginf=0.0).clip(0.0, 1.0)
-        return np.rint(grey * WHITE_LEVEL).astype(np.uint8)
+        return np.asarray(np.rint(grey * WHITE_LEVEL).astype(np.uint8))
 
 
 def image_from_array(array: object, max_pixels: int) -> InputImage:

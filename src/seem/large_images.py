@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -39,7 +38,9 @@ from seem.rasterize import PixelBox
 from seem.regular_file import check_regular_file
 
 ANY_SIZE = 1 << 62  # pixels
-STRIP_PIXELS = 4_000_000  # that are read at once where a window is reduced, or a whole image looked through
+STRIP_PIXELS = (
+    4_000_000  # that are read at once where a window is reduced, or a whole image looked through
+)
 ARRAY_SUFFIX = ".npy"
 
 
@@ -224,8 +225,7 @@ class ArrayFile:
 def checked_bands(bands: Sequence[int]) -> tuple[int, ...]:
     """Return the numbers of bands; `ValueError` unless there are one or three, from 1 on."""
     numbers = tuple(bands)
-    is_count = [isinstance(number, int) and number >= 1 for number in numbers]
-    if len(numbers) not in (1, 3) or not all(is_count):
+    if len(numbers) not in (1, 3) or min(numbers) < 1:
         raise ValueError(
             f"bands are {_joined(numbers)}; give three numbers from 1 on, for red, green and blue, or one for grey."
         )
@@ -287,7 +287,7 @@ class RasterImage:
         """Read a window; raises `SeemError` for damaged pixels."""
         values = self.raster.read(self.bands, box)
         if self.palette is not None:
-            return self.palette[values[0]]
+            return np.asarray(self.palette[values[0]])
         return self._on_white(self._to_eight_bits(values), box)
 
     def _to_eight_bits(self, values: NDArray[Any]) -> NDArray[np.uint8]:
@@ -313,15 +313,15 @@ class RasterImage:
         assert self.alpha is not None
         alpha = self.raster.read([self.alpha], box)[0]
         if alpha.dtype == np.uint8:
-            return alpha
+            return np.asarray(alpha)
         full = 1.0 if alpha.dtype.kind == "f" else float(np.iinfo(alpha.dtype).max)
-        return np.rint(np.clip(alpha / full, 0, 1) * WHITE_LEVEL).astype(np.uint8)
+        return np.asarray(np.rint(np.clip(alpha / full, 0, 1) * WHITE_LEVEL).astype(np.uint8))
 
     def _has_data(self, values: NDArray[Any]) -> NDArray[np.bool_]:
         nodata = self.raster.nodata
         if nodata is None or np.isnan(nodata):
-            return np.isfinite(values)
-        return np.isfinite(values) & (values != nodata)
+            return np.asarray(np.isfinite(values))
+        return np.asarray(np.isfinite(values) & (values != nodata))
 
     def _with_statistics(self) -> RasterImage:
         """Look through the pixels for the range of deep values, and for an alpha band that is none."""

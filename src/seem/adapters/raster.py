@@ -54,7 +54,6 @@ def imported_rasterio() -> Any:
         import rasterio
         import rasterio.crs
         import rasterio.features
-        import rasterio.warp
         import rasterio.windows
     except ImportError as error:
         raise SeemError(f'rasterio is not installed ({error}); pip install "seem[geo]".') from None
@@ -179,10 +178,3 @@ def polygons_of(path: Path) -> Iterator[tuple[int, list[Any]]]:
             )
             for geometry, value in shapes:
                 yield int(value), geometry["coordinates"]
-
-
-def to_wgs84(georeference: GeoReference, geometry: dict[str, Any]) -> dict[str, Any]:
-    """Return a GeoJSON geometry in longitude and latitude of WGS 84, as RFC 7946 has it."""
-    rasterio = imported_rasterio()
-    moved: dict[str, Any] = rasterio.warp.transform_geom(georeference.crs, "OGC:CRS84", geometry)
-    return moved

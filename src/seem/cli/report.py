@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -15,7 +17,8 @@ from tqdm import tqdm
 from seem.cli.errors import EXIT_FAILED, print_error, write_line
 from seem.cli.image_files import ImageJob
 from seem.coco_format import UNLABELLED
-from seem.results import Results
+from seem.results import Results, Segment
+from seem.results.segment_map import MapSegment, SegmentMap
 
 MAX_NAMED_OBJECTS = 5  # in one line
 LOG_INTERVAL_SECONDS = 10.0  # between two lines of a progress bar that is not on a terminal
@@ -71,8 +74,26 @@ class ProgressReporter:
             total=self.num_images,
         )
 
+    @contextmanager
+    def counting(self, unit: str) -> Iterator[Callable[[int, int], None] | None]:
+        """Give a function that shows how many parts of an image are done, of how many; None where nothing is shown."""
+        if self.quiet or self.num_images > 1:  # then the bar counts images
+            yield None
+            return
+        with tqdm(unit=unit, **progress_bar_style()) as bar:
+
+            def show(num_done: int, total: int) -> None:
+                bar.total = total
+                bar.update(num_done - bar.n)
+
+            yield show
+
     def image_saved(
-        self, job: ImageJob, results: Results, paths: Sequence[Path], write_seconds: float
+        self,
+        job: ImageJob,
+        results: Results | SegmentMap,
+        paths: Sequence[Path],
+        write_seconds: float,
     ) -> None:
         """Print what was found in an image, and the files about it."""
         if not self.quiet:
@@ -150,17 +171,16 @@ def describe_loaded_model(model: AnsweringModel, seconds: float) -> str:
     return f"{model.name} on {model.device}, {model.precision}: loaded in {seconds:.2f} s"
 
 
-def describe_results(results: Results) -> str:
+def describe_results(results: Results | SegmentMap) -> str:
     """Word a result: "2 objects: cup 0.93, spoon 0.31 (mask 0.80)".
 
     A label is followed by its score, as in the overlay, and by the mask's score if that differs.
     """
     count = describe_count(len(results))
-    named = results[:MAX_NAMED_OBJECTS]
-    names = [
-        describe_object(one.label, tag, one.score)
-        for one, tag in zip(named, named.tags, strict=True)
-    ]
+    objects: Iterator[Segment | MapSegment] = islice(results, MAX_NAMED_OBJECTS)
+    names = []
+    for one, tag in zip(objects, results.tags, strict=False):
+        names.append(describe_object(one.label, tag, one.score))
     if not names:
         return count
     if len(results) > MAX_NAMED_OBJECTS:

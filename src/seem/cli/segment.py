@@ -22,6 +22,7 @@ from seem.cli.prompts import objects_from_options, typed_prompts
 from seem.cli.resuming import recorded_options
 from seem.cli.segment_request import AnswerOptions, FullImageOptions, SegmentRequest
 from seem.cli.segmentation import SegmentationCall, SegmentationPlan
+from seem.cli.tile_options import TileOptions
 
 
 @takes_option_groups
@@ -32,6 +33,7 @@ def segment_command(
     prompts: PromptOptions,
     answer: AnswerOptions,
     image: FullImageOptions,
+    tiles: TileOptions,
     network: ModelOptions,
     output: OutputOptions,
     datasets: DatasetOptions,
@@ -77,18 +79,27 @@ def segment_command(
 
     seem segment photos/ --task instance --format coco,yolo
 
+    seem segment scan.tif --tile 1024
+
     Coordinates are (x, y) in pixels of the photo as shown. Points name pixels: 410 and 410.0 are the centre of
     pixel 410. Boxes and polygons run along edges: 410 is the left edge of that pixel.
     """
     answer.warn_deprecated()
     objects = objects_from_options(ctx, prompts)
     request = SegmentRequest.from_options(objects, answer, image, datasets.ids_from)
-    options = [*typed_prompts(ctx, prompts), *recorded_options(answer, image, network, embeddings)]
+    further = ["--embeddings"] if embeddings else []
+    if workers > 1:
+        further.append(f"--workers {workers}")
+    tiles.check(request, datasets, further)
+    options = [
+        *typed_prompts(ctx, prompts),
+        *recorded_options(answer, image, network, embeddings, tiles),
+    ]
     plan = SegmentationPlan.of(photos, output, options, resume=resume)
     export = None
     if plan.all_jobs:
         export = datasets.open(output.out, output.overwrite or resume, request.boxes is not None)
-    call = SegmentationCall(request, network, output, workers, embeddings, as_json)
+    call = SegmentationCall(request, network, output, workers, embeddings, as_json, tiles)
     code = call.run(plan, export)
     if code:
         raise typer.Exit(code)
