@@ -37,11 +37,35 @@ from seem.images import (
 from seem.rasterize import PixelBox
 from seem.regular_file import check_regular_file
 
+DEFAULT_TILE = 1024  # pixels of a side
+OVERLAP_SHARE = 8  # neighbouring tiles share this part of a side
+MIN_TILE = 64  # pixels
 ANY_SIZE = 1 << 62  # pixels
 STRIP_PIXELS = (
     4_000_000  # that are read at once where a window is reduced, or a whole image looked through
 )
 ARRAY_SUFFIX = ".npy"
+
+
+@dataclass(frozen=True, slots=True)
+class Tiling:
+    """How an image is cut: sides of its tiles in pixels, what neighbours share, and the network's short side."""
+
+    side: int
+    overlap: int
+    size: int | None = None
+
+    @classmethod
+    def of(cls, side: int, overlap: int | None, size: int | None) -> Tiling:
+        """Check the sizes; `ValueError` for those that cannot be."""
+        if side < MIN_TILE:
+            raise ValueError(f"tile is {side}; a tile has a side of {MIN_TILE} pixels or more.")
+        shared = side // OVERLAP_SHARE if overlap is None else overlap
+        if not 0 < shared <= side // 2:
+            raise ValueError(
+                f"overlap is {shared}; neighbouring tiles of {side} pixels share from 1 to {side // 2}."
+            )
+        return cls(side, shared, size)
 
 
 @runtime_checkable
@@ -209,9 +233,9 @@ class ArrayFile:
         x0, y0, x1, y1 = box
         return np.array(self._mapped()[y0:y1, x0:x1])
 
-    def _mapped(self) -> NDArray[np.uint8]:
+    def _mapped(self) -> NDArray[Any]:
         try:
-            pixels: NDArray[np.uint8] = np.load(self.path, mmap_mode="r", allow_pickle=False)
+            pixels: NDArray[Any] = np.load(self.path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise SeemError(
                 f"{self.path} cannot be read as an array ({short_reason(error)}); write it with numpy.save."

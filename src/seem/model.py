@@ -21,13 +21,13 @@ from seem.images import MAX_PIXELS, ImageLike
 from seem.inference.image_network import Engine
 from seem.inference.prompt_decoder import PromptDecoder
 from seem.inference.runtime import Runtime
-from seem.large_images import open_windowed
+from seem.large_images import DEFAULT_TILE, Tiling, open_windowed
 from seem.models.precision import Precision
 from seem.preprocess import check_short_side
 from seem.pretrained import push_model, save_model
 from seem.prompts import Prompt
 from seem.results import Results
-from seem.tiled_image import DEFAULT_TILE, TiledImage, Tiling
+from seem.tiled_image import TiledImage
 from seem.tracker import Mode, Tracker, prompts_of_objects
 from seem.video import VideoLike
 

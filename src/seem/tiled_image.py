@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from typing import TypeAlias
 
@@ -30,7 +30,7 @@ from seem.inference.tiles import (
     reaches_past,
     view_around,
 )
-from seem.large_images import ANY_SIZE, WindowedImage, read_reduced
+from seem.large_images import ANY_SIZE, Tiling, WindowedImage, read_reduced
 from seem.mask_codec import PackedMask
 from seem.prompts import Prompt, Reference, Text
 from seem.results import Labels, Provenance, Results
@@ -50,35 +50,11 @@ from seem.tasks.tile_merging import (
 )
 from seem.vocabulary import Classes, Vocabulary
 
-DEFAULT_TILE = 1024  # pixels of a side
-OVERLAP_SHARE = 8  # neighbouring tiles share this part of a side
-MIN_TILE = 64  # pixels
 PART_SHARE = 0.75  # of a threshold, that a part needs which goes on in a tile where it is surer
 MAX_CACHED_VIEWS = 8  # encoded windows that stay for the next prompt
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with the number of tiles that are done, and of all."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tiling:
-    """How an image is cut: sides of its tiles in pixels, what neighbours share, and the network's short side."""
-
-    side: int
-    overlap: int
-    size: int | None = None
-
-    @classmethod
-    def of(cls, side: int, overlap: int | None, size: int | None) -> Tiling:
-        """Check the sizes; `ValueError` for those that cannot be."""
-        if side < MIN_TILE:
-            raise ValueError(f"tile is {side}; a tile has a side of {MIN_TILE} pixels or more.")
-        shared = side // OVERLAP_SHARE if overlap is None else overlap
-        if not 0 < shared <= side // 2:
-            raise ValueError(
-                f"overlap is {shared}; neighbouring tiles of {side} pixels share from 1 to {side // 2}."
-            )
-        return cls(side, shared, size)
 
 
 @explains_arguments

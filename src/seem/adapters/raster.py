@@ -173,8 +173,7 @@ def polygons_of(path: Path) -> Iterator[tuple[int, list[Any]]]:
         warnings.simplefilter("ignore")
         with rasterio.open(path) as dataset:
             band = rasterio.band(dataset, 1)
-            shapes = rasterio.features.shapes(
-                band, mask=band, connectivity=4, transform=dataset.transform
-            )
+            shapes = rasterio.features.shapes(band, connectivity=4, transform=dataset.transform)
             for geometry, value in shapes:
-                yield int(value), geometry["coordinates"]
+                if value:
+                    yield int(value), geometry["coordinates"]

@@ -71,7 +71,10 @@ class TileOptions(OptionGroup):
             raise ValueError(
                 f"{excluded[0]} is not there for photos in tiles; leave it or --tile {self.tile} out."
             )
-        _ = self.band_numbers
+        from seem.large_images import Tiling
+
+        Tiling.of(self.tile, self.overlap, None)
+        self.band_numbers  # noqa: B018  (checked here)
 
 
 NO_TILES = TileOptions()
