@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from seem.adapters.raster import GeoReference, Raster, is_installed
+from seem.adapters.raster import GeoReference, Raster, has_rasterio
 from seem.argument_types import is_tensor
 from seem.errors import SeemError, UnusableFileError, short_reason
 from seem.images import (
@@ -138,14 +138,14 @@ def _open_in_memory(image: ImageLike) -> WindowedImage:
 
 def _open_file(path: Path, image: ImageLike) -> WindowedImage:
     """Open a file with GDAL if it is a TIFF file that GDAL shows as Pillow does, or too large for Pillow."""
-    if is_installed() and _is_tiff(path):
+    if has_rasterio() and _is_tiff(path):
         raster = Raster(path)
         if tiff_orientation(path) == 1 and _has_plain_colours(raster):
             return RasterImage.of(raster, None)
     try:
         return _decoded(image)
     except UnusableFileError:
-        if not is_installed() or not path.is_file():
+        if not has_rasterio() or not path.is_file():
             raise
         return RasterImage.of(Raster(path), None)
 

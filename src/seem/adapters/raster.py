@@ -38,7 +38,7 @@ class GeoReference:
         return None if authority is None else ":".join(authority)
 
 
-def is_installed() -> bool:
+def has_rasterio() -> bool:
     """Whether rasterio can be imported."""
     from importlib.util import find_spec
 

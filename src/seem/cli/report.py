@@ -52,6 +52,34 @@ class AnsweringModel(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class SavedImage:
+    """What is said about an image whose results are saved, in words."""
+
+    answer: str
+    files: str
+    steps: str
+    caption: str | None
+    notes: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls,
+        job: ImageJob,
+        results: Results | SegmentMap,
+        paths: Sequence[Path],
+        write_seconds: float,
+    ) -> SavedImage:
+        """Word the results about an image."""
+        return cls(
+            f"{job.image.name}: {describe_results(results)}",
+            describe_files(job.folder, paths),
+            describe_seconds({**results.seconds, "write": write_seconds}),
+            results.provenance.caption,
+            results.notes,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class ProgressReporter:
     """Prints answers to standard output, and the progress bar and errors to standard error."""
 
@@ -96,22 +124,22 @@ class ProgressReporter:
         write_seconds: float,
     ) -> None:
         """Print what was found in an image, and the files about it."""
+        self.print_saved(job, SavedImage.of(job, results, paths, write_seconds))
+
+    def print_saved(self, job: ImageJob, saved: SavedImage) -> None:
+        """Print what is to be said about an image whose results are saved."""
         if not self.quiet:
-            for note in results.notes:
+            for note in saved.notes:
                 print_error(f"{job.image.source}: {note}")
         if self.as_json:
             record = json.loads(job.record_file.read_text(encoding="utf-8"))
             write_line(json.dumps(record))  # ASCII, whatever the encoding of the terminal
             return
-        steps = describe_seconds({**results.seconds, "write": write_seconds})
-        answer = f"{job.image.name}: {describe_results(results)}"
-        caption = ""
-        if results.provenance.caption is not None:
-            caption = f"\n  {results.provenance.caption}"
+        caption = f"\n  {saved.caption}" if saved.caption is not None else ""
         if self.num_images > 1:
-            self.print_line(f"{answer} ({steps}){caption}")
+            self.print_line(f"{saved.answer} ({saved.steps}){caption}")
         else:
-            self.print_line(f"{answer}{caption}\n  {describe_files(job.folder, paths)}\n  {steps}")
+            self.print_line(f"{saved.answer}{caption}\n  {saved.files}\n  {saved.steps}")
 
     def finished(self, codes: Sequence[int]) -> int:
         """Print a summary of a run over several images and return its exit code, from those of the images.

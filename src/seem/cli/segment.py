@@ -9,6 +9,7 @@ import typer
 from seem.cli.dataset_options import DatasetOptions
 from seem.cli.options import (
     FLAG,
+    MODEL_PANEL,
     RESULTS_PANEL,
     ModelOptions,
     OutputOptions,
@@ -21,7 +22,7 @@ from seem.cli.options import (
 from seem.cli.prompts import objects_from_options, typed_prompts
 from seem.cli.resuming import recorded_options
 from seem.cli.segment_request import AnswerOptions, FullImageOptions, SegmentRequest
-from seem.cli.segmentation import SegmentationCall, SegmentationPlan
+from seem.cli.segmentation import SegmentationCall, SegmentationPlan, hold_output
 from seem.cli.tile_options import TileOptions
 
 
@@ -48,6 +49,14 @@ def segment_command(
         ),
     ] = False,
     workers: WorkersOption = 1,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="local|auto|ADDRESS",
+            help="Ray cluster whose machines share the photos; --workers then counts models (extra: scale).",
+            rich_help_panel=MODEL_PANEL,
+        ),
+    ] = None,
     as_json: Annotated[
         bool,
         typer.Option(
@@ -88,18 +97,22 @@ def segment_command(
     objects = objects_from_options(ctx, prompts)
     request = SegmentRequest.from_options(objects, answer, image, datasets.ids_from)
     further = ["--embeddings"] if embeddings else []
-    if workers > 1:
+    if workers > 1 and ray is None:
         further.append(f"--workers {workers}")
     tiles.check(request, datasets, further)
     options = [
         *typed_prompts(ctx, prompts),
         *recorded_options(answer, image, network, embeddings, tiles),
     ]
-    plan = SegmentationPlan.of(photos, output, options, resume=resume)
-    export = None
-    if plan.all_jobs:
-        export = datasets.open(output.out, output.overwrite or resume, request.boxes is not None)
-    call = SegmentationCall(request, network, output, workers, embeddings, as_json, tiles)
-    code = call.run(plan, export)
+    call = SegmentationCall(
+        request, network, output, workers, embeddings, as_json, tiles, ray_address=ray
+    )
+    with hold_output(output.out):
+        plan = SegmentationPlan.of(photos, output, options, resume=resume)
+        export = None
+        if plan.all_jobs:
+            has_boxes = request.boxes is not None
+            export = datasets.open(output.out, output.overwrite or resume, has_boxes)
+        code = call.run(plan, export)
     if code:
         raise typer.Exit(code)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,6 +18,7 @@ from seem.cli.image_files import (
     STANDARD_INPUT,
     ImageJob,
     ImageSource,
+    check_writable,
     plan_jobs,
     report_unusable,
 )
@@ -30,6 +31,7 @@ from seem.cli.segment_request import AskedImage, SegmentRequest
 from seem.cli.tile_options import NO_TILES, TileOptions
 from seem.errors import SeemError
 from seem.exported_model import ExportedModel
+from seem.folder_lock import hold_folder
 from seem.read_ahead import check_workers, run_ahead
 from seem.results import Results
 from seem.results.datasets import DatasetExport, annotate_image
@@ -85,6 +87,14 @@ class SegmentationPlan:
         return cls(planned, jobs, earlier, tuple(options), resumes=True)
 
 
+@contextmanager
+def hold_output(out: Path) -> Iterator[None]:
+    """Keep other runs out of a folder of results; `SeemError` where one is at work on it."""
+    check_writable(out)
+    with hold_folder(out):
+        yield
+
+
 # --- The call ---------------------------------------------------------------------------------------------------------
 
 
@@ -99,6 +109,7 @@ class SegmentationCall:
     embeddings: bool = False
     as_json: bool = False
     tiles: TileOptions = NO_TILES
+    ray_address: str | None = None
 
     def run(
         self,
@@ -116,7 +127,7 @@ class SegmentationCall:
             len(plan.jobs), self.output.out, self.as_json, self.output.quiet
         )
         self.network.check_size()
-        check_worker_option(self.workers, plan.jobs)
+        self._check_sharing(plan.jobs)
         check = self.request.check_image if self.tiles.tile is None else check_is_there
         codes = report_unusable(plan.jobs, check)
         if codes:
@@ -125,7 +136,7 @@ class SegmentationCall:
         unfiled: dict[Path, AnnotatedImage] = {}
         if plan.jobs:
             segmentation = self._load(plan, reporter)
-            codes = segmentation.run(plan.jobs)
+            codes = self._segment_all(segmentation, plan.jobs)
             code = reporter.finished(codes)
             failed = {job.name for job, each in zip(plan.jobs, codes, strict=True) if each}
             unfiled = segmentation.unfiled
@@ -133,6 +144,26 @@ class SegmentationCall:
         finishing = DatasetFinish(reporter, export, review)
         finishing.run(segmented, unfiled, self.output.out)
         return code
+
+    def _check_sharing(self, jobs: Sequence[ImageJob]) -> None:
+        """Raise `ValueError` for processes or machines that cannot share these images."""
+        if self.ray_address is None:
+            check_worker_option(self.workers, jobs)
+        elif any(job.image.source == STANDARD_INPUT for job in jobs):
+            raise ValueError(
+                f"--ray {self.ray_address} reads files, not standard input; leave - out."
+            )
+
+    def _segment_all(
+        self, segmentation: ImageSegmentation, jobs: Sequence[ImageJob]
+    ) -> list[int]:
+        """Segment images here or on the machines of a cluster; returns their exit codes."""
+        if self.ray_address is None:
+            return segmentation.run(jobs)
+        from seem.cli.ray_segmentation import segment_on_cluster
+
+        num_models = self.workers if self.workers > 1 else None
+        return segment_on_cluster(segmentation, self.network, jobs, self.ray_address, num_models)
 
     def _load(self, plan: SegmentationPlan, reporter: ProgressReporter) -> ImageSegmentation:
         """Load the model and check that the request is one for it."""
@@ -163,6 +194,8 @@ class SegmentationCall:
             option = f"--tile {self.tiles.tile}"
         if self.workers > 1:
             option = f"--workers {self.workers}"
+        if self.ray_address is not None:
+            option = f"--ray {self.ray_address}"
         graphs = choose_graphs(self.network, option, num_photos)
         if graphs is not None:
             return ExportedModel(graphs)
@@ -174,7 +207,8 @@ class SegmentationCall:
             self.request.check_policy(known.name, known.policy)
         model = self.network.load()
         check_short_side(self.network.size, model.network.config.image)
-        check_workers(self.workers, model.device.type)
+        if self.ray_address is None:
+            check_workers(self.workers, model.device.type)
         return model
 
 
