@@ -215,7 +215,7 @@ def _describe_bands(content: bytes) -> str:
     return f"{num_bands} {noun} of {bits}-bit {number_kind}"
 
 
-def _first_directory(file: io.BufferedIOBase) -> ImageFileDirectory_v2:
+def _first_directory(file: io.BufferedReader | io.BytesIO) -> ImageFileDirectory_v2:
     """Read the tags of the first image of a TIFF file."""
     signature = file.read(4)
     rest = file.read(12 if b"+" in signature else 4)

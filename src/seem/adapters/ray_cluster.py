@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import pickle
+import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, TypeAlias
+from contextlib import contextmanager, redirect_stdout
+from typing import Any, TextIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +19,13 @@ from seem.errors import SeemError, short_reason
 
 ITEMS_OF_BLOCK = 16  # that are done again if a machine dies before they are all done
 MAX_BLOCKS = 100_000  # of one run: Ray keeps a record of each
+
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "RAY_DATA_LOG_LEVEL": "ERROR",
+}
+"""Settings that keep Ray's own lines out of the output, unless the user has set them."""
 
 AnswerItem: TypeAlias = Callable[[Any], Any]
 
@@ -38,12 +48,13 @@ def connected(address: str) -> Iterator[Any]:
 
     Raises `SeemError` where Ray is not installed, or there is no cluster at the address.
     """
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
     try:
         import ray
         import ray.data
     except ImportError as error:
         raise SeemError(f'Ray is not installed ({error}); pip install "seem[scale]".') from None
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     local = {"include_dashboard": False} if address == "local" else {}
     try:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **local)
@@ -53,9 +64,33 @@ def connected(address: str) -> Iterator[Any]:
             "use 'local', or start one: ray start --head."
         ) from None
     try:
-        yield ray
+        with redirect_stdout(OutputOfOneThread(sys.stdout, sys.stderr)):
+            yield ray
     finally:
         ray.shutdown()
+
+
+class OutputOfOneThread(io.TextIOBase):
+    """Standard output for the thread that made it; what others write, as Ray's do, goes to standard error."""
+
+    def __init__(self, output: TextIO, errors: TextIO) -> None:
+        self._output, self._errors = output, errors
+        self._owner = threading.get_ident()
+
+    def write(self, text: str) -> int:
+        """Write a text to the stream of the calling thread."""
+        return self._stream().write(text)
+
+    def flush(self) -> None:
+        """Flush the stream of the calling thread."""
+        self._stream().flush()
+
+    def fileno(self) -> int:
+        """Return the number of standard output's file."""
+        return self._output.fileno()
+
+    def _stream(self) -> TextIO:
+        return self._output if threading.get_ident() == self._owner else self._errors
 
 
 def answer_with_actors(

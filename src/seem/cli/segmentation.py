@@ -154,9 +154,7 @@ class SegmentationCall:
                 f"--ray {self.ray_address} reads files, not standard input; leave - out."
             )
 
-    def _segment_all(
-        self, segmentation: ImageSegmentation, jobs: Sequence[ImageJob]
-    ) -> list[int]:
+    def _segment_all(self, segmentation: ImageSegmentation, jobs: Sequence[ImageJob]) -> list[int]:
         """Segment images here or on the machines of a cluster; returns their exit codes."""
         if self.ray_address is None:
             return segmentation.run(jobs)
