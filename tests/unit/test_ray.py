@@ -16,7 +16,7 @@ from seem.adapters.ray_cluster import OutputOfOneThread
 from seem.cli.main import main
 from tiny import picture
 
-NUM_PHOTOS = 64
+NUM_PHOTOS = 48
 SECONDS = 600  # until a call that hangs is ended
 
 

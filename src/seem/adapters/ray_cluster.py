@@ -27,6 +27,7 @@ QUIET = {
 }
 """Settings that keep Ray's own lines out of the output, unless the user has set them."""
 
+Stream: TypeAlias = TextIO | io.TextIOBase
 AnswerItem: TypeAlias = Callable[[Any], Any]
 
 
@@ -67,13 +68,14 @@ def connected(address: str) -> Iterator[Any]:
         with redirect_stdout(OutputOfOneThread(sys.stdout, sys.stderr)):
             yield ray
     finally:
-        ray.shutdown()
+        with redirect_stdout(sys.stderr):  # it prints what it has held back
+            ray.shutdown()
 
 
 class OutputOfOneThread(io.TextIOBase):
     """Standard output for the thread that made it; what others write, as Ray's do, goes to standard error."""
 
-    def __init__(self, output: TextIO, errors: TextIO) -> None:
+    def __init__(self, output: Stream, errors: Stream) -> None:
         self._output, self._errors = output, errors
         self._owner = threading.get_ident()
 
@@ -89,7 +91,7 @@ class OutputOfOneThread(io.TextIOBase):
         """Return the number of standard output's file."""
         return self._output.fileno()
 
-    def _stream(self) -> TextIO:
+    def _stream(self) -> Stream:
         return self._output if threading.get_ident() == self._owner else self._errors
 
 

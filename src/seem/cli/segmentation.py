@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -36,6 +36,7 @@ from seem.read_ahead import check_workers, run_ahead
 from seem.results import Results
 from seem.results.datasets import DatasetExport, annotate_image
 from seem.results.segment_map import SegmentMap
+from seem.writing import explained_write_error
 
 if TYPE_CHECKING:
     from seem.model import Model
@@ -89,9 +90,18 @@ class SegmentationPlan:
 
 @contextmanager
 def hold_output(out: Path) -> Iterator[None]:
-    """Keep other runs out of a folder of results; `SeemError` where one is at work on it."""
+    """Keep other runs out of a folder of results.
+
+    Raises `SeemError` where one is at work on it, `OSError` for a folder that cannot be made or written.
+    """
     check_writable(out)
-    with hold_folder(out):
+    with ExitStack() as lock:
+        try:
+            lock.enter_context(hold_folder(out))
+        except SeemError:
+            raise
+        except OSError as error:
+            raise explained_write_error(error, out, "") from None
         yield
 
 
