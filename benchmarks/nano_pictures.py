@@ -22,7 +22,7 @@ SIDE = 420  # pixels of a picture's longer side
 
 
 @dataclass(frozen=True)
-class Shown:
+class Example:
     """One question and its picture."""
 
     caption: str
@@ -37,26 +37,30 @@ AROUND_THE_CUP = seem.Polygon([
 ])  # fmt: skip
 
 GOOD = (
-    Shown(
+    Example(
         "two clicks on the head, one against the suit",
         "astronaut",
         lambda p: p.segment(*HEAD, NOT_SUIT),
     ),
-    Shown(
+    Example(
         "a box around the helmet", "astronaut", lambda p: p.segment(seem.Box(272, 340, 505, 512))
     ),
-    Shown("a click on the nose", "cat", lambda p: p.segment(seem.Point(260, 245))),
-    Shown('the name "cat": some of the wall too', "cat", lambda p: p.segment(seem.Text("cat"))),
-    Shown("a box around cup and saucer", "coffee", lambda p: p.segment(seem.Box(75, 20, 500, 390))),
-    Shown("a rough polygon around the cup", "coffee", lambda p: p.segment(AROUND_THE_CUP)),
+    Example("a click on the nose", "cat", lambda p: p.segment(seem.Point(260, 245))),
+    Example('the name "cat": some of the wall too', "cat", lambda p: p.segment(seem.Text("cat"))),
+    Example(
+        "a box around cup and saucer", "coffee", lambda p: p.segment(seem.Box(75, 20, 500, 390))
+    ),
+    Example("a rough polygon around the cup", "coffee", lambda p: p.segment(AROUND_THE_CUP)),
 )
 BAD = (
-    Shown('the name "person": a flag too', "astronaut", lambda p: p.segment(seem.Text("person"))),
-    Shown("the two clicks on the head alone", "astronaut", lambda p: p.segment(*HEAD)),
-    Shown("panoptic: rough", "astronaut", lambda p: p.panoptic()),
-    Shown('the name "spoon": not found', "coffee", lambda p: p.find("spoon")),
-    Shown("one click: half of the saucer too", "coffee", lambda p: p.segment(seem.Point(275, 135))),
-    Shown("everything: names are guesses", "coffee", lambda p: p.everything()),
+    Example('the name "person": a flag too', "astronaut", lambda p: p.segment(seem.Text("person"))),
+    Example("the two clicks on the head alone", "astronaut", lambda p: p.segment(*HEAD)),
+    Example("panoptic: rough", "astronaut", lambda p: p.panoptic()),
+    Example('the name "spoon": not found', "coffee", lambda p: p.find("spoon")),
+    Example(
+        "one click: half of the saucer too", "coffee", lambda p: p.segment(seem.Point(275, 135))
+    ),
+    Example("everything: names are guesses", "coffee", lambda p: p.everything()),
 )
 
 
@@ -65,14 +69,14 @@ def main(arguments: list[str]) -> None:
     model = seem.load("nano")
     photos = {
         name: model.encode(PHOTOS / f"{name}.jpg")
-        for name in {shown.photo for shown in (*GOOD, *BAD)}
+        for name in {example.photo for example in (*GOOD, *BAD)}
     }
     for file, page in zip(arguments, (GOOD, BAD), strict=True):
         tiles = []
-        for shown in page:
-            picture = shown.ask(photos[shown.photo]).overlay()
-            picture.thumbnail((SIDE, SIDE))
-            tiles.append((shown.caption, picture))
+        for example in page:
+            overlay = example.ask(photos[example.photo]).overlay()
+            overlay.thumbnail((SIDE, SIDE))
+            tiles.append((example.caption, overlay))
         draw_page(tiles).save(file)
 
 

@@ -257,7 +257,7 @@ def is_same(file: Path, request: EvaluationRequest, model: ModelUnderTest) -> bo
     """Whether a report is of this model, these data and these arguments."""
     try:
         report = json.loads(file.read_text(encoding="utf-8"))
-        description = {"learnt": [], **report["model"]}  # older reports lack it
+        description = {"fine_tuned_on": [], **report["model"]}  # older reports lack it
         then = (
             description,
             report["arguments"],

@@ -33,7 +33,7 @@ WAIT_MILLISECONDS = 120_000
 PAUSE_MILLISECONDS = 1000  # between clicks
 QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync")
 
-WATCH = """
+RECORD_PAINTS = """
 () => {
   window.painted = [];
   let pressed = 0;
@@ -73,8 +73,8 @@ class User:
         self.page.wait_for_selector("#announcements:has-text('is ready')", state="attached")
         self.ready_seconds[name] = time.perf_counter() - started
 
-    def watch(self) -> None:
-        self.page.evaluate(WATCH)
+    def record_paints(self) -> None:
+        self.page.evaluate(RECORD_PAINTS)
 
     def click(self, number: int) -> None:
         """Click somewhere in the photo; the mask comes later."""
@@ -131,7 +131,7 @@ def measure(address: str, num_users: int, num_clicks: int, is_static: bool) -> d
             if is_static:  # the second visit is isolated, and has threads
                 user.page.evaluate("async () => (await navigator.serviceWorker.ready).state")
             user.open_photo("photo")
-            user.watch()
+            user.record_paints()
         for number in range(num_clicks):
             for user in users:
                 user.click(number)

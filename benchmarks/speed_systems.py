@@ -56,9 +56,9 @@ class SeemSystem:
         self.seem = seem
         self.model = seem.load(name, device="cpu", precision=precision)
         self.has_own_size = self.model.network.mask_refiner is not None  # nano, whatever the photo
-        self.seen = cache(self.look)
+        self.encoded = cache(self.encode_image)
 
-    def look(self, size: int) -> Any:
+    def encode_image(self, size: int) -> Any:
         """Encode a photo: at the size of the photo, but for nano, which has its own."""
         short_side = None if self.has_own_size else size * 3 // 4
         return self.model.encode(photo(size), size=short_side)
@@ -67,33 +67,33 @@ class SeemSystem:
         return [self.seem.Point(x, y) for x, y in spread_points(count, size)]
 
     def encode(self, size: int, _: int) -> Work:
-        return lambda: self.look(size)
+        return lambda: self.encode_image(size)
 
     def first_click(self, size: int, _: int) -> Work:
-        return lambda: self.look(size).segment(*self.clicks(1, size))
+        return lambda: self.encode_image(size).segment(*self.clicks(1, size))
 
     def further_click(self, size: int, value: int) -> Work:
         """Click once more in a session that has had `value` clicks."""
-        session = self.seen(size).session()
+        session = self.encoded(size).session()
         *earlier, last = self.clicks(value + 1, size)
         for click in earlier:
             session.add(click)
         return lambda: session.add(last)
 
     def several_clicks(self, size: int, value: int) -> Work:
-        return lambda: self.seen(size).segment(*self.clicks(value, size))
+        return lambda: self.encoded(size).segment(*self.clicks(value, size))
 
     def phrase(self, size: int, _: int) -> Work:
-        return lambda: self.seen(size).segment(self.seem.Text("a cup"), text_threshold=0.0)
+        return lambda: self.encoded(size).segment(self.seem.Text("a cup"), text_threshold=0.0)
 
     def panoptic(self, size: int, _: int) -> Work:
-        return lambda: self.look(size).panoptic()
+        return lambda: self.encode_image(size).panoptic()
 
     def instances(self, size: int, _: int) -> Work:
-        return lambda: self.seen(size).instances()
+        return lambda: self.encoded(size).instances()
 
     def semantic(self, size: int, _: int) -> Work:
-        return lambda: self.seen(size).semantic()
+        return lambda: self.encoded(size).semantic()
 
     def classes(self, size: int, value: int) -> Work:
         """Name every pixel by one of `value` names, whose embeddings are there."""
@@ -101,11 +101,11 @@ class SeemSystem:
         phrases = {*vocabulary.coco_panoptic().phrases, *vocabulary.coerce("ade20k").phrases}
         chosen = vocabulary.of(sorted(phrases)[:value])
         self.model.classifier(chosen)
-        return lambda: self.seen(size).semantic(chosen)
+        return lambda: self.encoded(size).semantic(chosen)
 
     def three_tasks(self, size: int, _: int) -> Work:
         def work() -> None:
-            image = self.look(size)
+            image = self.encode_image(size)
             image.panoptic(), image.instances(), image.semantic()
 
         return work
@@ -115,10 +115,10 @@ class SeemSystem:
         boxes = []
         for x, y in spread_points(value, size * 3 // 4):
             boxes.append((x, y, x + size // 5, y + size // 6))
-        return lambda: self.seen(size).segment_boxes(boxes)
+        return lambda: self.encoded(size).segment_boxes(boxes)
 
     def everything(self, size: int, _: int) -> Work:
-        return lambda: self.look(size).everything()
+        return lambda: self.encode_image(size).everything()
 
     def batch(self, size: int, value: int) -> Work:
         photos = [photo(size)] * value
@@ -126,7 +126,7 @@ class SeemSystem:
         if encode_many is not None:
             short_side = None if self.has_own_size else size * 3 // 4
             return lambda: list(encode_many(photos, short_side))
-        return lambda: [self.look(size) for _ in range(value)]
+        return lambda: [self.encode_image(size) for _ in range(value)]
 
     def video_frame(self, size: int, _: int) -> Work:
         """Follow one object into the third frame of a video."""
@@ -140,7 +140,7 @@ class SeemSystem:
         """Time the parts of the image network and of an answer, and count their operations."""
         from torch.utils.flop_counter import FlopCounterMode
 
-        network, image = self.model.network, self.seen(size)
+        network, image = self.model.network, self.encoded(size)
         pixels = image.batch.pixels
         with torch.no_grad():
             pyramid = network.backbone(pixels)
@@ -175,7 +175,7 @@ class RivalSystem:
 
     def __init__(self) -> None:
         self.network = cache(self.build)
-        self.seen = cache(self.look)
+        self.encoded = cache(self.encode_image)
 
     def build(self, size: int) -> Any:
         raise NotImplementedError
@@ -186,11 +186,11 @@ class RivalSystem:
         normal = (rgb - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
         return F.pad(normal, (0, 0, 0, size - normal.shape[2]))
 
-    def look(self, size: int) -> Any:
+    def encode_image(self, size: int) -> Any:
         raise NotImplementedError
 
     def encode(self, size: int, _: int) -> Work:
-        return lambda: self.look(size)
+        return lambda: self.encode_image(size)
 
 
 def to_photo(logits: torch.Tensor, size: int) -> torch.Tensor:
@@ -210,7 +210,7 @@ class Sam(RivalSystem):
         config = SamConfig(vision_config=vision, prompt_encoder_config=prompts)
         return SamModel(config).eval()
 
-    def look(self, size: int) -> Any:
+    def encode_image(self, size: int) -> Any:
         return self.network(size).get_image_embeddings(self.pixels(size))
 
     def answer(self, size: int, embeddings: Any, count: int) -> torch.Tensor:
@@ -219,11 +219,11 @@ class Sam(RivalSystem):
         return to_photo(output.pred_masks[0, 0].float(), size)
 
     def first_click(self, size: int, _: int) -> Work:
-        return lambda: self.answer(size, self.look(size), 1)
+        return lambda: self.answer(size, self.encode_image(size), 1)
 
     def further_click(self, size: int, value: int) -> Work:
-        seen = self.seen(size)
-        return lambda: self.answer(size, seen, value + 1)
+        encoded = self.encoded(size)
+        return lambda: self.answer(size, encoded, value + 1)
 
 
 class Sam2(Sam):
@@ -252,7 +252,7 @@ class Mask2Former(RivalSystem):
         config = Mask2FormerConfig(backbone_config=swin, num_labels=133)
         return Mask2FormerForUniversalSegmentation(config).eval()
 
-    def look(self, size: int) -> Any:
+    def encode_image(self, size: int) -> Any:
         return self.network(size).model.pixel_level_module(self.pixels(size))
 
     def panoptic(self, size: int, _: int) -> Work:

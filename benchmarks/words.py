@@ -203,8 +203,8 @@ def nearest(tower: Tower, words: Sequence[str], names: Sequence[str]) -> list[st
 
 def print_words(tower: Tower, truth: Truth, label: str, words: Sequence[str], nouns: Nouns) -> None:
     """Print cosines to the wanted directions and how often the nearest class name is right."""
-    wanted = torch.stack([nouns[word] for word in words])
-    cosine = (tower(words) * wanted).sum(dim=1)
+    targets = torch.stack([nouns[word] for word in words])
+    cosine = (tower(words) * targets).sum(dim=1)
     print(f"{label}: cosine to the target mean {cosine.mean():.3f}, median {cosine.median():.3f}")
     lists = (
         ("COCO", Vocabulary.coco_panoptic().phrases, truth.coco),
@@ -212,8 +212,8 @@ def print_words(tower: Tower, truth: Truth, label: str, words: Sequence[str], no
     )
     for name, names, classes in lists:
         judged = [(word, right) for word in words if (right := truth.right(word, classes))]
-        found = nearest(tower, [word for word, _ in judged], list(dict.fromkeys(names)))
-        hits = sum(best in right for best, (_, right) in zip(found, judged, strict=True))
+        nearest_names = nearest(tower, [word for word, _ in judged], list(dict.fromkeys(names)))
+        hits = sum(best in right for best, (_, right) in zip(nearest_names, judged, strict=True))
         print(
             f"  nearest of {name}'s names right: {100 * hits / len(judged):.1f}% of {len(judged)}"
         )
@@ -223,11 +223,11 @@ def print_pairs(tower: Tower) -> None:
     """Print everyday words, traps and phrases."""
     coco = list(dict.fromkeys(Vocabulary.coco_panoptic().phrases))
     for label, rows in (("everyday", everyday()), ("phrases", pairs(PHRASES))):
-        found = nearest(tower, [word for word, _ in rows], coco)
+        nearest_names = nearest(tower, [word for word, _ in rows], coco)
         own = (tower([word for word, _ in rows]) * tower([name for _, name in rows])).sum(dim=1)
         wrong = [
             f"{word} ({best})"
-            for (word, name), best in zip(rows, found, strict=True)
+            for (word, name), best in zip(rows, nearest_names, strict=True)
             if best != name
         ]
         print(
@@ -267,12 +267,12 @@ def main() -> None:
     wordnet, table = WordNet.open(), shipped_table()
     nouns = build_nouns(wordnet, TowerConfig().dim)
     truth = Truth(wordnet, table, build_graph(wordnet, table))
-    kept = held_out(nouns)
+    held_out_words = held_out(nouns)
     rng = np.random.default_rng(0)
     common = [
         word
         for word, weight in zip(nouns.words, nouns.weights, strict=True)
-        if weight >= 2 and word not in kept
+        if weight >= 2 and word not in held_out_words
     ]
     chosen = [common[i] for i in rng.permutation(len(common))[:2500].tolist()]
     for name in options.towers:
@@ -280,7 +280,7 @@ def main() -> None:
         print(
             f"== {name}: {sum(p.numel() for p in tower.network.parameters()) / 1e6:.2f} M parameters"
         )
-        print_words(tower, truth, "held out", sorted(kept), nouns)
+        print_words(tower, truth, "held out", sorted(held_out_words), nouns)
         print_words(tower, truth, "common words", chosen, nouns)
         print_pairs(tower)
         print_classes(tower, nouns)

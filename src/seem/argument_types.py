@@ -15,10 +15,14 @@ import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, Literal, TypeGuard, TypeVar, Union, cast
+from typing import Any, Concatenate, Literal, ParamSpec, TypeGuard, TypeVar, Union, cast
 
 import numpy as np
 
+Arguments = ParamSpec("Arguments")
+Options = TypeVar("Options")
+Owner = TypeVar("Owner")
+Returned = TypeVar("Returned")
 Class = TypeVar("Class", bound=type)
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -68,6 +72,35 @@ def explained(function: Function) -> Function:
             raise ValueError(message) from error
 
     return cast("Function", wrapper)
+
+
+def takes_options(
+    make_options: Callable[Arguments, Options],
+) -> Callable[
+    [Callable[[Owner, Options], Returned]], Callable[Concatenate[Owner, Arguments], Returned]
+]:
+    """Let a method that is written for a dataclass of options take its fields as arguments; a decorator.
+
+    So each option is written once, in the dataclass: callers see its name, type and default in the method's signature.
+    """
+    parameters = inspect.signature(make_options).parameters.values()
+
+    def decorate(
+        method: Callable[[Owner, Options], Returned],
+    ) -> Callable[Concatenate[Owner, Arguments], Returned]:
+        @functools.wraps(method)
+        def wrapper(self: Owner, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Returned:
+            return method(self, make_options(*args, **kwargs))
+
+        declared = inspect.signature(method)
+        owner = next(iter(declared.parameters.values()))
+        described: Any = wrapper
+        described.__signature__ = declared.replace(parameters=[owner, *parameters])
+        described.__annotations__ = {each.name: each.annotation for each in parameters}
+        del described.__wrapped__  # so that whoever inspects the method finds these
+        return wrapper
+
+    return decorate
 
 
 def describe_wrong_argument(

@@ -121,7 +121,7 @@ class TextConfig:
     num_heads: int = 8
     ffn: int = 2048
     templates: Literal["all", "bare"] = "all"
-    """How class names are said: averaged over all published templates, or just the name."""
+    """How class names are put into phrases: averaged over all published templates, or just the name."""
     word_shortcut: bool = False
     """The mean of a phrase's word embeddings is added to its end token, so that unlike words are unlike from the start.
 
@@ -206,7 +206,7 @@ class SegmenterConfig:
     panoptic_threshold: float = 0.8
     """Class score that a query needs to take part in a panoptic map."""
     instance_threshold: float = 0.05
-    """Score that an instance needs to be told."""
+    """Score that an instance needs to be returned."""
     everything_thresholds: tuple[float, float] = (0.7, 0.85)
     """Predicted IoU and stability that a mask needs to be part of everything."""
     text_threshold: float = 0.0

@@ -1,6 +1,7 @@
 """PyTorch without what only its compiler needs: that is a quarter of the time it takes to import.
 
-For the command line, which `startup` prepares; programs that import the package get all of PyTorch.
+For the verbs of the command line, which `startup` prepares; recipes, which are modules of their own, and programs that
+import the package get all of PyTorch.
 """
 
 from __future__ import annotations
@@ -52,8 +53,34 @@ class DeferringLoader(Loader):
         return self.loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
-        """Leave the module empty for now."""
-        module.__class__ = DeferredModule
+        """Leave the module empty for now, if PyTorch's random generators can do without it."""
+        set_generator_metaclass()
+        if can_make_generators():
+            module.__class__ = DeferredModule
+        else:
+            self.loader.exec_module(module)
+
+
+def set_generator_metaclass() -> None:
+    """Do the one thing that generators need of the rules: since PyTorch 2.13 these set the metaclass of their class."""
+    from torch import _C
+
+    set_metaclass = getattr(_C, "_set_generator_metaclass", None)
+    if set_metaclass is not None:
+        from torch._opaque_base import OpaqueBaseMeta
+
+        set_metaclass(OpaqueBaseMeta)
+
+
+def can_make_generators() -> bool:
+    """Tell whether `torch.Generator` can be called yet."""
+    from torch import _C
+
+    try:
+        _C.Generator()
+    except RuntimeError:
+        return False
+    return True
 
 
 class DeferringFinder(MetaPathFinder):

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from seem.argument_types import explains_arguments
+from seem.argument_types import explains_arguments, takes_options
 from seem.checkpoints.encoded_image import (
     EncodedImageFile,
     move_encoding,
@@ -55,7 +55,7 @@ from seem.results import Provenance, Results
 from seem.session import Session
 from seem.tasks.boxes import Boxes, read_boxes, with_detections
 from seem.tasks.caption import first_sentence
-from seem.tasks.everything import EverythingSettings
+from seem.tasks.everything import EverythingOptions
 from seem.tasks.reference import ReferenceFeatures
 from seem.vocabulary import Classes, Vocabulary
 
@@ -108,7 +108,7 @@ class EncodedImage:
     @property
     def image(self) -> Image.Image:
         """The image as shown, RGB."""
-        return self._decoder.image.picture
+        return self._decoder.image.rgb
 
     @property
     def source(self) -> InputImage:
@@ -346,21 +346,8 @@ class EncodedImage:
         return with_detections(results, detections)
 
     @renamed_arguments(**_renamed_thresholds("pred_iou", "stability_score", "box_nms", "crop_nms"))
-    def everything(
-        self,
-        points_per_side: int = 16,
-        *,
-        points_per_batch: int = 64,
-        pred_iou_threshold: float | None = None,
-        stability_score_threshold: float | None = None,
-        stability_score_offset: float = 1.0,
-        box_nms_threshold: float = 0.7,
-        crop_n_layers: int = 0,
-        crop_nms_threshold: float = 0.7,
-        crop_overlap_ratio: float = 512 / 1500,
-        crop_n_points_downscale_factor: int = 1,
-        min_mask_region_area: int = 0,
-    ) -> Results:
+    @takes_options(EverythingOptions)
+    def everything(self, options: EverythingOptions) -> Results:
         """Segment every region, without prompt or class; best first, masks may lie in each other.
 
         The object queries answer first (nano: a coarse grid of clicks); then the model is clicked at, on a grid, where
@@ -386,20 +373,8 @@ class EncodedImage:
         Raises `ValueError` for a value that cannot be.
         """
         started = time.perf_counter()
-        default_iou, default_stability = self.model.network.config.everything_thresholds
-        settings = EverythingSettings(
-            points_per_side=points_per_side,
-            points_per_batch=points_per_batch,
-            pred_iou_threshold=_given_or(pred_iou_threshold, default_iou),
-            stability_score_threshold=_given_or(stability_score_threshold, default_stability),
-            stability_score_offset=stability_score_offset,
-            box_nms_threshold=box_nms_threshold,
-            crop_n_layers=crop_n_layers,
-            crop_nms_threshold=crop_nms_threshold,
-            crop_overlap_ratio=crop_overlap_ratio,
-            crop_n_points_downscale_factor=crop_n_points_downscale_factor,
-            min_mask_region_area=min_mask_region_area,
-        )
+        thresholds = self.model.network.config.everything_thresholds
+        settings = options.with_thresholds(*thresholds)
         prediction, proposals = segment_everything(self._predictor, settings)
         seconds = time.perf_counter() - started
         vocabulary = self.model.vocabulary()
@@ -590,10 +565,6 @@ def distinct_phrases(phrases: str | Sequence[str]) -> list[str]:
 def checked_threshold(threshold: object, default: float) -> float:
     """Return a threshold (0-1), `default` where none is given; `ValueError` for another value."""
     return checked_probability(default if threshold is None else threshold, "threshold")
-
-
-def _given_or(value: float | None, default: float) -> float:
-    return default if value is None else value
 
 
 def _encode_reference(model: Runtime, reference: Reference) -> ReferenceFeatures:

@@ -106,7 +106,7 @@ class ExportedModel:
             raise ValueError(f"size is {size}; exported graphs see photos at the model's own size.")
         started = time.perf_counter()
         source = read_image(image, max_pixels)
-        photo = explained_folder(partial(self.lite.encode, source.picture))
+        photo = explained_folder(partial(self.lite.encode, source.rgb))
         return ExportedImage(self, source, photo, time.perf_counter() - started)
 
 
@@ -143,7 +143,7 @@ class ExportedImage:
         logits = [answer.logits for answer in answers.values()]
         scores = [answer.score for answer in answers.values()]
         return Results.of(
-            self.source.picture,
+            self.source.rgb,
             (answer.mask for answer in answers.values()),
             scores,
             vocabulary=self.model.vocabulary(),
@@ -205,7 +205,7 @@ class ExportedImage:
         scores = [segment.score for segment in answer.segments]
         notes = [] if answer.segments else [absence_note(vocabulary, threshold)]
         return Results.of(
-            self.source.picture,
+            self.source.rgb,
             (answer.ids == segment.id for segment in answer.segments),
             scores,
             vocabulary=vocabulary,

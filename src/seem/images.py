@@ -36,8 +36,9 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from seem.argument_types import is_tensor
+from seem.deprecation import renamed_attributes
 from seem.errors import SeemError, UnusableFileError, short_reason
-from seem.regular_file import check_regular_file
+from seem.regular_file import LFS_POINTER, LFS_SIGNATURE, check_regular_file
 
 if TYPE_CHECKING:
     import torch
@@ -93,6 +94,7 @@ PNG_METADATA_CHUNKS = frozenset({b"eXIf", b"tEXt", b"zTXt", b"iTXt"})
 _WARNINGS_LOCK = threading.Lock()  # Python's warning filters belong to all threads
 
 
+@renamed_attributes({"picture": "rgb"})
 @dataclass(frozen=True, slots=True)
 class InputImage:
     """An upright RGB image, and how it was converted.
@@ -101,7 +103,7 @@ class InputImage:
     frames of which one was read, 16 bits reduced to 8.
     """
 
-    picture: Image.Image
+    rgb: Image.Image
     name: str | None = None
     orientation: int = 1
     notes: tuple[str, ...] = ()
@@ -109,7 +111,7 @@ class InputImage:
     @property
     def hw(self) -> tuple[int, int]:
         """Height and width."""
-        return self.picture.height, self.picture.width
+        return self.rgb.height, self.rgb.width
 
 
 def read_image(image: ImageLike, max_pixels: int = MAX_PIXELS) -> InputImage:
@@ -182,6 +184,8 @@ def _unidentified_reason(source: Path | io.BytesIO) -> str:
     content = source.getvalue() if isinstance(source, io.BytesIO) else source.read_bytes()
     if not content:
         return f"is empty (0 bytes); {USE_FORMATS}"
+    if content.startswith(LFS_SIGNATURE):
+        return LFS_POINTER
     if content.startswith(TIFF_SIGNATURES):
         bands = _describe_bands(content)
         return f"is a TIFF of {bands}, which is no picture; save red, green and blue alone, of 8 or 16 bits"
@@ -301,16 +305,16 @@ def _has_png_chunk(file: IO[bytes], names: frozenset[bytes]) -> bool:
     return False
 
 
-def undo_orientation(picture: Image.Image, orientation: int) -> Image.Image:
-    """Turn a picture from the frame in which its file stores it to that in which it is shown."""
+def undo_orientation(image: Image.Image, orientation: int) -> Image.Image:
+    """Turn a image from the frame in which its file stores it to that in which it is shown."""
     if orientation not in TRANSPOSE_OF_ORIENTATION:
-        return picture
-    return picture.transpose(TRANSPOSE_OF_ORIENTATION[orientation])
+        return image
+    return image.transpose(TRANSPOSE_OF_ORIENTATION[orientation])
 
 
-def apply_orientation(picture: Image.Image, orientation: int) -> Image.Image:
-    """Turn a picture from the frame in which it is shown to that in which its file stores it."""
-    return undo_orientation(picture, inverse_orientation(orientation))
+def apply_orientation(image: Image.Image, orientation: int) -> Image.Image:
+    """Turn a image from the frame in which it is shown to that in which its file stores it."""
+    return undo_orientation(image, inverse_orientation(orientation))
 
 
 def inverse_orientation(orientation: int) -> int:
@@ -354,14 +358,14 @@ def _decode_any_depth(image: Image.Image, what: str) -> tuple[Image.Image, tuple
     if deep is None:
         return to_rgb(image)
     colours, rule = to_eight_bits(deep[:, :, :3])
-    picture = Image.fromarray(colours)
+    rgb = Image.fromarray(colours)
     notes: tuple[str, ...] = (f"more than 8 bits of colour: {rule}",)
     if image.mode == "RGBA":
-        picture.putalpha(image.getchannel("A"))
-        picture.format = image.format
-        picture, more = to_rgb(picture)
+        rgb.putalpha(image.getchannel("A"))
+        rgb.format = image.format
+        rgb, more = to_rgb(rgb)
         notes += more
-    return picture, notes
+    return rgb, notes
 
 
 def read_deep_colour(image: Image.Image) -> NDArray[np.uint16] | None:

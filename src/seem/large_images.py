@@ -152,7 +152,7 @@ def _open_file(path: Path, image: ImageLike) -> WindowedImage:
 
 def _decoded(image: ImageLike) -> WindowedImage:
     source = read_image(image, ANY_SIZE)
-    return ArrayImage(np.asarray(source.picture), source.name, source.notes, source.orientation)
+    return ArrayImage(np.asarray(source.rgb), source.name, source.notes, source.orientation)
 
 
 def _is_tiff(path: Path) -> bool:

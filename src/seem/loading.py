@@ -243,7 +243,7 @@ def classes_of(metadata: Mapping[str, str]) -> Vocabulary | None:
 
 
 def fine_tuning_data_of(metadata: Mapping[str, str]) -> tuple[FineTuningData, ...]:
-    """Read which data a model was fine-tuned on; nothing where that is not told."""
+    """Read which data a model was fine-tuned on; nothing where it does not say."""
     try:
         sources = json.loads(metadata.get("made_by", "{}")).get("sources", [])
         return tuple(
@@ -254,13 +254,13 @@ def fine_tuning_data_of(metadata: Mapping[str, str]) -> tuple[FineTuningData, ..
         return ()
 
 
-def probability_in(metadata: Mapping[str, str], key: str, usual: float) -> float:
-    """Read a threshold between 0 and 1 that a run has measured; the usual one where it is not told."""
+def probability_in(metadata: Mapping[str, str], key: str, default: float) -> float:
+    """Read a threshold between 0 and 1 that a run has measured; `default` where it does not say."""
     try:
         share = float(metadata[key])
     except (KeyError, ValueError):
-        return usual
-    return share if 0 < share < 1 else usual
+        return default
+    return share if 0 < share < 1 else default
 
 
 def tokenizer_of(config: SegmenterConfig) -> Callable[[], BytePairTokenizer]:

@@ -209,9 +209,9 @@ class Model(Runtime):
                 f"({self.sha256[:12]}); load that one, or encode the image again."
             )
         dtype = torch.float32 if self.precision == "float32" else None
-        encoding = move_encoding(content.memory, self.device, dtype)
-        batch = content.images.to(self.device)
-        return EncodedImage(PromptDecoder(self, content.photo, batch, encoding, content.seconds))
+        encoding = move_encoding(content.encoding, self.device, dtype)
+        batch = content.batch.to(self.device)
+        return EncodedImage(PromptDecoder(self, content.source, batch, encoding, content.seconds))
 
     def retrieve(self, images: Sequence[EncodedImage], phrase: str) -> tuple[RetrievalMatch, ...]:
         """Rank images by how well they fit a phrase, best first; scores are those of `EncodedImage.similarity`.

@@ -23,7 +23,7 @@ def preprocess_image(image: InputImage, config: ImageConfig, size: int | None = 
     `size` is the short side in network pixels, None for the network's own; `ValueError` for one that cannot be.
     """
     height, width = network_size(image.hw, config, check_short_side(size, config))
-    resized = image.picture.resize((width, height), Image.Resampling.BICUBIC)
+    resized = image.rgb.resize((width, height), Image.Resampling.BICUBIC)
     return normalize_and_pad(np.asarray(resized), config)
 
 

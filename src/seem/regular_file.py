@@ -1,4 +1,7 @@
-"""Pipes and devices are no files: reading one may never end, and writing a file in place of one removes it."""
+"""What is no file, though it has the name of one: pipes and devices, and what Git leaves in place of large files.
+
+Reading a pipe may never end, and writing a file in place of one removes it.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,9 @@ KINDS = {
     stat.S_IFBLK: "a device",
     stat.S_IFSOCK: "a socket",
 }
+
+LFS_SIGNATURE = b"version https://git-lfs"
+LFS_POINTER = "is a pointer that Git LFS left in place of the file; run git lfs pull"
 
 
 def check_regular_file(path: str | os.PathLike[str]) -> None:

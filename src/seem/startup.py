@@ -17,16 +17,24 @@ STARTED_BY_MULTIPROCESSING = "--multiprocessing-fork"
 ENDING_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
-def is_command_line() -> bool:
-    """Tell whether this process was started as `seem`, or as `python -m seem` or a module of it."""
+def started_module() -> str | None:
+    """Return which module of the package this process runs; None where it runs another program.
+
+    "seem" for the command `seem` and for `python -m seem`, else a name such as "seem.recipes.tower".
+    """
     if STARTED_BY_MULTIPROCESSING in sys.orig_argv:
-        return False  # the process that started this one says how it ended
+        return None  # the process that started this one says how it ended
     started_as = sys.argv[0] if sys.argv else ""
     if started_as == "-m":  # what runpy leaves there while it imports the package
         modules = [name for flag, name in pairwise(sys.orig_argv) if flag == "-m"]
-        return any(name.partition(".")[0] == PROGRAM for name in modules)
+        return next((name for name in modules if name.partition(".")[0] == PROGRAM), None)
     name = os.path.basename(started_as)  # noqa: PTH119  (pathlib takes longer to import than all of this)
-    return name.partition(".")[0] == PROGRAM
+    return PROGRAM if name.partition(".")[0] == PROGRAM else None
+
+
+def is_command_line() -> bool:
+    """Tell whether this process was started as `seem`, or as `python -m seem` or a module of it."""
+    return started_module() is not None
 
 
 def end_without_traceback(number: int, _frame: object) -> None:
@@ -62,6 +70,7 @@ if is_command_line():
     watch_signals()
     suspend_garbage_collection()
 
-    from seem.deferred_imports import defer_compiler_rules
+    if started_module() == PROGRAM:
+        from seem.deferred_imports import defer_compiler_rules
 
-    defer_compiler_rules()
+        defer_compiler_rules()

@@ -279,7 +279,7 @@ class Pass:
         self.index, self.next_frame, self.time = index, index + 1, frame.time
         self._encoded = self._features = None
         self._seconds = 0.0
-        self.image = read_image(frame.picture)
+        self.image = read_image(frame.image)
         self.hw = self.hw or self.image.hw
         if self.image.hw != self.hw:
             (height, width), (first_height, first_width) = self.image.hw, self.hw
@@ -314,7 +314,7 @@ class Pass:
         """The current frame, encoded at the first access."""
         if self._encoded is None:
             assert self.image is not None
-            self._encoded = encode(self.model, self.image.picture, self.size)
+            self._encoded = encode(self.model, self.image.rgb, self.size)
         return self._encoded
 
     @property
@@ -330,18 +330,18 @@ class Pass:
 
     def follow(self, ids: Sequence[int]) -> dict[int, TrackedObject]:
         """Find objects in the current frame; those that are not visible are left out."""
-        found: dict[int, TrackedObject | None]
+        tracked_objects: dict[int, TrackedObject | None]
         match self.mode:
             case "memory":
-                found = {key: self.match_memory(self.tracks[key]) for key in ids}
+                tracked_objects = {key: self.match_memory(self.tracks[key]) for key in ids}
             case "propagate":
-                found = self.propagate_masks(
+                tracked_objects = self.propagate_masks(
                     [key for key in ids if self.tracks[key].logits is not None]
                 )
             case "reference":
-                found = {key: self.match_reference(self.tracks[key]) for key in ids}
+                tracked_objects = {key: self.match_reference(self.tracks[key]) for key in ids}
         visible = {}
-        for key, tracked in found.items():
+        for key, tracked in tracked_objects.items():
             if tracked is not None and tracked.mask.area:
                 visible[key] = tracked
         return visible
@@ -364,13 +364,13 @@ class Pass:
         if not ids:
             return {}
         answers = self.encoded.segment_many([[Mask(logits=self.tracks[key].logits)] for key in ids])
-        found: dict[int, TrackedObject | None] = {}
+        tracked_objects: dict[int, TrackedObject | None] = {}
         for row, key in enumerate(ids):
             tracked = read_row(answers, row)
             if tracked.score >= MIN_PROPAGATED_SCORE and has_foreground(tracked.logits):
                 self.tracks[key].logits = tracked.logits
-                found[key] = replace(tracked, kind="propagate")
-        return found
+                tracked_objects[key] = replace(tracked, kind="propagate")
+        return tracked_objects
 
     def match_reference(self, track: Track) -> TrackedObject | None:
         """Prompt with the object in its prompted frame as a reference."""
@@ -477,7 +477,7 @@ class Pass:
         labels = [self.objects[key].labels or self.tracks[key].labels for key in ids]
         kinds = dict.fromkeys(tracked.kind for tracked in objects)
         results = Results.of(
-            self.image.picture,
+            self.image.rgb,
             (tracked.mask.decode() for tracked in objects),
             clamped_scores(tracked.score for tracked in objects),
             vocabulary=self.model.vocabulary(),

@@ -45,7 +45,7 @@ H264_OPTIONS = {"crf": "20", "preset": "veryfast"}
 class VideoFrame:
     """One frame: whatever a model can encode, and when it is shown, in seconds (None where it is unknown)."""
 
-    picture: ImageLike
+    image: ImageLike
     time: float | None = None
 
 
@@ -536,13 +536,13 @@ class VideoWriter:
     ) -> None:
         self.close()
 
-    def add(self, picture: Image.Image, time: float | None = None) -> None:
+    def add(self, image: Image.Image, time: float | None = None) -> None:
         """Add a frame that is shown at `time` (seconds); without a time that is later, the interval before is repeated.
 
         Raises `OSError` where the file cannot be written.
         """
         av = pyav()
-        pixels = np.asarray(picture.convert("RGB"))
+        pixels = np.asarray(image.convert("RGB"))
         pixels = np.pad(
             pixels, ((0, pixels.shape[0] % 2), (0, pixels.shape[1] % 2), (0, 0)), mode="edge"
         )

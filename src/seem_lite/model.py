@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,11 @@ from seem_lite.drawing import XY, Frame
 from seem_lite.folder import Graph, read_record, read_vocabulary
 from seem_lite.tokenizer import Tokenizer
 
-SYNONYM_COSINE, OWN_SYNONYM_COSINE = (
-    0.5,
-    0.99,
-)  # names that are closer do not compete; the same among own classes
+SYNONYM_COSINE = 0.5  # names that are closer do not compete
+OWN_SYNONYM_COSINE = 0.99  # the same among own classes
 BEST_CELLS = 0.05  # share of a photo's cells that say whether something is there
-MAX_CLASSES, SHORTLIST = 24, 160  # classes of a photo that are asked for; that are scored
+MAX_CLASSES = 24  # of a photo, that are asked for
+SHORTLIST = 160  # classes that are scored
 BOUND_MARGIN, CORRECTION_RADIUS = 0.1, 0.06  # in roots of an area
 OUTLINE_LOGIT = 3.0
 MIN_NAME_PROBABILITY = 0.2
@@ -59,6 +60,15 @@ class Panoptic:
     segments: list[Segment]
 
 
+@dataclass(frozen=True)
+class ClassPart:
+    """A part of the mask of a class: the index of the class, mask logits, and score (0-1)."""
+
+    class_index: int
+    logits: np.ndarray
+    score: float
+
+
 def load(folder: str | os.PathLike[str], threads: int = 0) -> Model:
     """Open a folder that `seem export` has written; `threads` 0 = all cores. Raises `FolderError`."""
     return Model(Path(folder), threads)
@@ -83,24 +93,26 @@ class Model:
         """Run the image graph on a file, a Pillow image, or an array (H x W x 3, uint8, RGB)."""
         if isinstance(image, np.ndarray):
             image = Image.fromarray(image)
-        picture = image if isinstance(image, Image.Image) else Image.open(image)
-        picture = ImageOps.exif_transpose(picture).convert("RGB")
+        elif not isinstance(image, Image.Image):
+            image = Image.open(image)
+        pixels, frame = self.preprocess(ImageOps.exif_transpose(image).convert("RGB"))
+        return Photo(self, frame, self.graph("image")(pixels=pixels))
+
+    def preprocess(self, image: Image.Image) -> tuple[np.ndarray, Frame]:
+        """Resize, normalize and pad an RGB image as the image graph takes it."""
         rules = self.record["image"]
-        scale = min(rules["short_side"] / min(picture.size), rules["long_side"] / max(picture.size))
-        width, height = (max(1, int(side * scale + 0.5)) for side in picture.size)
-        padded = [
-            -(-side // rules["multiple_of"]) * rules["multiple_of"] for side in (height, width)
-        ]
-        resized = np.asarray(
-            picture.resize((width, height), Image.Resampling.BICUBIC), dtype=np.float32
-        )
-        normalized = (resized - np.array(rules["mean"], np.float32)) / np.array(
-            rules["std"], np.float32
-        )
+        scale = min(rules["short_side"] / min(image.size), rules["long_side"] / max(image.size))
+        width = max(1, int(image.width * scale + 0.5))
+        height = max(1, int(image.height * scale + 0.5))
+        multiple = rules["multiple_of"]
+        padded = (-(-height // multiple) * multiple, -(-width // multiple) * multiple)
+        resized = image.resize((width, height), Image.Resampling.BICUBIC)
+        mean = np.array(rules["mean"], np.float32)
+        deviation = np.array(rules["std"], np.float32)
+        normalized = (np.asarray(resized, dtype=np.float32) - mean) / deviation
         pixels = np.zeros((1, 3, *padded), dtype=np.float32)
         pixels[0, :, :height, :width] = normalized.transpose(2, 0, 1)
-        frame = Frame(picture.size[::-1], (height, width), (padded[0], padded[1]))
-        return Photo(self, frame, self.graph("image")(pixels=pixels))
+        return pixels, Frame((image.height, image.width), (height, width), padded)
 
     def embed(self, phrases: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the tokens of all phrases (rows), the phrase of each row, and a vector of length 1 for each phrase."""
@@ -139,10 +151,9 @@ class Photo:
 
     def __init__(self, model: Model, frame: Frame, encoded: dict[str, np.ndarray]) -> None:
         self.model, self.frame, self.encoded = model, frame, encoded
-        rows, columns = (-(-side // 4) for side in frame.network)
-        self.cells = (
-            encoded["text_map"][0, :, :rows, :columns].reshape(len(encoded["text_map"][0]), -1).T
-        )
+        rows, columns = cells_hw(frame)
+        text_map = encoded["text_map"][0]
+        self.cells = text_map[:, :rows, :columns].reshape(len(text_map), -1).T
 
     def segment(
         self,
@@ -163,20 +174,14 @@ class Photo:
         `width` is that of strokes. `previous` are the logits of an earlier answer, which the prompts correct.
         `threshold` is the score below which phrases are not there, None = the model's.
         """
-        limit = self.model.record["thresholds"]["text"] if threshold is None else threshold
-        positive, negative, bounds, outlines = np.zeros((4, *self.frame.padded), dtype=bool)
-        drawn = (
-            (positive, [drawing.draw_point(self.frame, point) for point in points]),
-            (negative, [drawing.draw_point(self.frame, point) for point in not_points]),
-            (positive, [drawing.draw_stroke(self.frame, stroke, width) for stroke in strokes]),
-            (negative, [drawing.draw_stroke(self.frame, stroke, width) for stroke in not_strokes]),
-            (bounds, [drawing.draw_box(self.frame, box) for box in boxes]),
-            (outlines, [drawing.draw_polygon(self.frame, polygon) for polygon in polygons]),
-        )
-        height, columns = self.frame.network
-        for target, drawings in drawn:
-            for each in drawings:
-                target[:height, :columns] |= each
+        if threshold is None:
+            threshold = self.model.record["thresholds"]["text"]
+        positive = self.draw(drawing.draw_point, points)
+        positive |= self.draw(partial(drawing.draw_stroke, width=width), strokes)
+        negative = self.draw(drawing.draw_point, not_points)
+        negative |= self.draw(partial(drawing.draw_stroke, width=width), not_strokes)
+        bounds = self.draw(drawing.draw_box, boxes)
+        outlines = self.draw(drawing.draw_polygon, polygons)
         if not (positive | bounds | outlines).any() and not phrases:
             raise ValueError(
                 "Nothing says what is meant; give a point, box, stroke, polygon or phrase."
@@ -185,41 +190,34 @@ class Photo:
             near = drawing.dilate(negative, outlines, CORRECTION_RADIUS, cell=2)
             beside = drawing.dilate(positive, outlines, CORRECTION_RADIUS, cell=2)
             inside = outlines & ~drawing.enlarge(near, 2)
-            positive, bounds = positive | inside, bounds | outlines | drawing.enlarge(beside, 2)
+            positive = positive | inside
+            bounds = bounds | outlines | drawing.enlarge(beside, 2)
             if previous is None:
-                previous = OUTLINE_LOGIT * (
-                    2 * drawing.shrink(inside, 4).mean(axis=-1, dtype=np.float32) - 1
-                )
-        presence, asked = None, bool(phrases)
+                coverage = drawing.shrink(inside, 4).mean(axis=-1, dtype=np.float32)
+                previous = OUTLINE_LOGIT * (2 * coverage - 1)
+        presence, has_phrases = None, bool(phrases)
         if phrases:
             _, _, vectors = self.model.embed(phrases)
             presence = float(self.presence(unit(vectors.sum(axis=0, keepdims=True)))[0])
-            if (positive | bounds).any() and presence < limit:
+            if (positive | bounds).any() and presence < threshold:
                 phrases = ()  # marks alone, where the photo does not show the phrase
-        found = self.ask([phrases], (positive, negative, bounds), previous)
+        outputs = self.ask([phrases], (positive, negative, bounds), previous)
         row = 0
-        alone = positive.any() and not (
-            bounds.any() or phrases or (previous is not None and previous.any())
-        )
-        if alone and found["scores"].shape[1] > 1:
-            row = 1 + int(found["scores"][0, 1:].argmax())
-        logits, score = (
-            self.clip(found["masks"][0, row], positive, bounds),
-            float(found["scores"][0, row]),
-        )
+        has_previous = previous is not None and previous.any()
+        marks_alone = positive.any() and not (bounds.any() or phrases or has_previous)
+        if marks_alone and outputs["scores"].shape[1] > 1:
+            row = 1 + int(outputs["scores"][0, 1:].argmax())
+        logits = self.clip(outputs["masks"][0, row], positive, bounds)
+        score = float(outputs["scores"][0, row])
         if not (positive | bounds | negative).any():
             assert presence is not None
             score = presence
-            if score < limit or not (logits > 0).any():
+            if score < threshold or not (logits > 0).any():
                 return None
-        area = int((logits > 0).sum())
-        for _ in range(2):
-            for sign, clicks in ((1, points), (-1, not_points)):
-                for click in clicks:
-                    logits = masks.obey_click(logits, self.frame, click, sign, area)
+        logits = self.obey_clicks(logits, points, not_points)
         small = drawing.shrink(logits, 2).mean(axis=-1)
         mask = masks.to_photo(logits, self.frame) > 0
-        return Answer(mask, score, small, used_phrases=bool(phrases) or not asked)
+        return Answer(mask, score, small, used_phrases=bool(phrases) or not has_phrases)
 
     def name(self, logits: np.ndarray) -> tuple[str | None, float]:
         """Name the class that the inside of a mask shows most, by the logits of an answer, and its probability."""
@@ -243,46 +241,82 @@ class Photo:
         if threshold is None:
             threshold = self.model.record["thresholds"]["panoptic"]
         names, embeddings = self.model.classes(classes, stuff)
-        usual, rivals = self.model.classes()
-        known = {each["phrase"] for each in usual}
+        parts = self.parts(names, embeddings, threshold)
+        if not parts:
+            return Panoptic(np.zeros(self.frame.photo, dtype=np.int32), [])
+        logits, groups = [], []
+        for part in parts:
+            logits.append(masks.to_photo(part.logits, self.frame))
+            groups.append(-1 if names[part.class_index]["is_thing"] else part.class_index)
+        ids, rows = masks.merge(logits, np.array([part.score for part in parts]), groups)
+        segments = []
+        for number, row in enumerate(rows, 1):
+            chosen = names[parts[row].class_index]
+            score = float(parts[row].score)
+            segments.append(Segment(number, chosen["name"], chosen["is_thing"], score))
+        return Panoptic(ids, segments)
+
+    def parts(
+        self, names: Sequence[Mapping[str, Any]], embeddings: np.ndarray, threshold: float
+    ) -> list[ClassPart]:
+        """Ask for the classes that are present; returns the parts of their masks that score enough, best first."""
+        own_classes, rivals = self.model.classes()
+        known = {each["phrase"] for each in own_classes}
         new = [index for index, each in enumerate(names) if each["phrase"] not in known]
         rivals = np.concatenate((rivals, embeddings[new]))
-        share = softmax(self.cells @ embeddings[:-1].T * self.model.record["temperature"])
-        likely = np.argsort(-best_mean(share))[:SHORTLIST]
-        presence, limit = np.zeros((2, len(names)))
-        probabilities = self.probabilities(embeddings[likely], rivals)
-        presence[likely] = self.score(best_mean(probabilities))
-        limit[likely] = self.score(probabilities.max(axis=0)) + ROUNDING  # of the score of a part
+        presence, limit = self.class_presence(embeddings[:-1], rivals)
         likeliest = np.argsort(-presence)[:MAX_CLASSES]
         present = [index for index in likeliest if presence[index] * limit[index] >= threshold]
         if not present:
-            return Panoptic(np.zeros(self.frame.photo, dtype=np.int32), [])
-        found = self.ask([[names[index]["phrase"]] for index in present])["masks"][:, 0]
+            return []
+        mask_logits = self.ask([[names[index]["phrase"]] for index in present])["masks"][:, 0]
         parts = []
-        for index, logits in zip(present, found, strict=True):
-            for part in masks.split(logits) if names[index]["is_thing"] else [logits]:
-                parts.append(
-                    (
-                        index,
-                        part,
-                        presence[index] * self.part_score(embeddings[index], part, rivals),
-                    )
-                )
-        parts = sorted((part for part in parts if part[2] >= threshold), key=lambda part: -part[2])
-        logits = [masks.to_photo(part, self.frame) for _, part, _ in parts]
-        groups = [-1 if names[index]["is_thing"] else index for index, _, _ in parts]
-        if not parts:
-            return Panoptic(np.zeros(self.frame.photo, dtype=np.int32), [])
-        ids, rows = masks.merge(logits, np.array([score for _, _, score in parts]), groups)
-        segments = []
-        for number, row in enumerate(rows, 1):
-            index, _, score = parts[row]
-            segments.append(
-                Segment(number, names[index]["name"], names[index]["is_thing"], float(score))
-            )
-        return Panoptic(ids, segments)
+        for index, logits in zip(present, mask_logits, strict=True):
+            pieces = masks.split(logits) if names[index]["is_thing"] else [logits]
+            for piece in pieces:
+                score = presence[index] * self.part_score(embeddings[index], piece, rivals)
+                if score >= threshold:
+                    parts.append(ClassPart(index, piece, score))
+        return sorted(parts, key=lambda part: -part.score)
+
+    def class_presence(
+        self, embeddings: np.ndarray, rivals: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Score how surely each class is in the photo, and limit what a part of its mask can score.
+
+        Both are 0 for all but the likeliest `SHORTLIST`.
+        """
+        share = softmax(self.cells @ embeddings.T * self.model.record["temperature"])
+        likely = np.argsort(-best_mean(share))[:SHORTLIST]
+        presence, limit = np.zeros((2, len(embeddings)))
+        probabilities = self.probabilities(embeddings[likely], rivals)
+        presence[likely] = self.score(best_mean(probabilities))
+        limit[likely] = self.score(probabilities.max(axis=0)) + ROUNDING
+        return presence, limit
 
     # --- Parts of an answer ------------------------------------------------------------------------------------------
+
+    def draw(
+        self, draw_one: Callable[[Frame, Any], np.ndarray], shapes: Sequence[Any]
+    ) -> np.ndarray:
+        """Draw shapes of one kind as a mask of the padded network frame."""
+        drawn = np.zeros(self.frame.padded, dtype=bool)
+        height, width = self.frame.network
+        for shape in shapes:
+            drawn[:height, :width] |= draw_one(self.frame, shape)
+        return drawn
+
+    def obey_clicks(
+        self, logits: np.ndarray, points: Sequence[XY], not_points: Sequence[XY]
+    ) -> np.ndarray:
+        """Bring the pixels that are clicked to the right side of the mask; twice, for bumps of clicks overlap."""
+        area = int((logits > 0).sum())
+        for _ in range(2):
+            for point in points:
+                logits = masks.obey_click(logits, self.frame, point, 1, area)
+            for point in not_points:
+                logits = masks.obey_click(logits, self.frame, point, -1, area)
+        return logits
 
     def ask(
         self,
@@ -301,18 +335,14 @@ class Photo:
             limit = self.model.record["max_points"]
             signs = [drawing.spaced_points(each, limit) for each in (positive | bounds, negative)]
             if any(map(len, signs)):
-                points, labels = (
-                    np.concatenate(signs),
-                    np.repeat([1, 0], [len(each) for each in signs]),
-                )
+                points = np.concatenate(signs)
+                labels = np.repeat([1, 0], list(map(len, signs)))
                 point_owners = np.zeros(len(points), dtype=np.int64)
         tokens, owners = np.zeros((1, dim), dtype=np.float32), np.full(1, -1)
         text_vectors = np.zeros((len(phrases), dim), dtype=np.float32)
-        objects = np.repeat(np.arange(len(phrases)), [len(each) for each in phrases])
+        objects = np.repeat(np.arange(len(phrases)), list(map(len, phrases)))
         if len(objects):
-            tokens, rows, vectors = self.model.embed(
-                [phrase for each in phrases for phrase in each]
-            )
+            tokens, rows, vectors = self.model.embed(list(chain.from_iterable(phrases)))
             owners = objects[rows]
             np.add.at(text_vectors, objects, vectors)
         if previous is None:
@@ -346,7 +376,8 @@ class Photo:
             _, rivals = self.model.classes()
         closest = OWN_SYNONYM_COSINE if "own" in self.model.record["classes"] else SYNONYM_COSINE
         scale = self.model.record["temperature"]
-        things, names = self.cells @ vectors.T * scale, self.cells @ rivals.T * scale
+        things = self.cells @ vectors.T * scale
+        names = self.cells @ rivals.T * scale
         largest = np.maximum(things.max(axis=1), names.max(axis=1))[:, None]
         thing = np.exp(things - largest)
         rival = np.exp(names - largest) @ (vectors @ rivals.T < closest).T
@@ -364,7 +395,7 @@ class Photo:
 
     def part_score(self, vector: np.ndarray, logits: np.ndarray, rivals: np.ndarray) -> float:
         """Score how surely the better half of a mask's own cells shows its class, times its mean probability."""
-        rows, columns = (-(-side // 4) for side in self.frame.network)
+        rows, columns = cells_hw(self.frame)
         shares = drawing.shrink(logits > 0, 2).mean(axis=-1)[:rows, :columns].ravel()
         own = np.sort(self.probabilities(vector[None], rivals)[shares >= min(0.5, shares.max()), 0])
         best = own[len(own) // 2 :].mean()
@@ -372,6 +403,12 @@ class Photo:
         inside = inside[inside > 0]
         certainty = masks.sigmoid(inside).sum() / (len(inside) + 1e-6)
         return float(self.score(best) * certainty)
+
+
+def cells_hw(frame: Frame) -> tuple[int, int]:
+    """Return the rows and columns of the text map that show the photo, without padding."""
+    height, width = frame.network
+    return -(-height // 4), -(-width // 4)
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

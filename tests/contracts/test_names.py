@@ -13,10 +13,16 @@ PACKAGE = Path(seem.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 PRIVATE_VOCABULARY = {
+    "asked": "the request, or what is queried",
     "crumb": "minimum component ratio",
+    "habits": "stroke distribution",
     "island": "connected component",
+    "kept": "cached, selected, or what it is",
+    "learnt": "fine-tuned on, or the noun that it is",
+    "meaning": "text embedding, or sense of a word",
     "meant": "text vector, or what it is",
     "place": "cell, index, path or device",
+    "said": "phrase, or the noun that it is",
     "second_look": "zoom-in refinement",
     "speck": "minimum component ratio",
     "told": "the noun that it is",

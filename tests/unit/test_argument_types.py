@@ -1,5 +1,7 @@
 """Arguments of a wrong type: one line that names the argument; numbers of NumPy are numbers."""
 
+import inspect
+from dataclasses import KW_ONLY, dataclass
 from typing import Literal
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 import torch
 
 import seem
-from seem.argument_types import explained, explains_arguments
+from seem.argument_types import explained, explains_arguments, takes_options
 from seem.prompts.arguments import MAX_POINTS
 from seem.vocabulary import MAX_CLASSES
 from tiny import picture, tiny_model
@@ -78,6 +80,41 @@ def test_an_argument_of_a_wrong_type_is_named_in_one_line(image, ask, message):
 def test_results_name_arguments_of_a_wrong_type(results, ask, message):
     with pytest.raises(ValueError, match=message):
         ask(results)
+
+
+@dataclass(frozen=True)
+class Options:
+    width: int = 3
+    _: KW_ONLY
+    height: float | None = None
+
+
+class Window:
+    @explained
+    @takes_options(Options)
+    def perimeter(self, options: Options) -> float:
+        """Add up the sides."""
+        return 2 * (options.width + options.height)
+
+
+def test_a_method_takes_the_fields_of_its_options():
+    assert Window().perimeter(4, height=2.5) == 13
+    signature = inspect.signature(Window.perimeter)
+    assert str(signature) == "(self, width: int = 3, *, height: float | None = None) -> float"
+    assert Window.perimeter.__doc__ == "Add up the sides."
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"height": "x"}, ValueError, "height is 'x'; perimeter takes a number or None"),
+        ({"width": 2.5, "height": "x"}, ValueError, "width is 2.5; perimeter takes a whole number"),
+        ({"depth": 2}, TypeError, "unexpected keyword argument 'depth'"),
+    ],
+)
+def test_a_wrong_option_is_named_in_one_line(options, error, message):
+    with pytest.raises(error, match=message):
+        Window().perimeter(**options)
 
 
 def test_numbers_of_numpy_are_numbers():

@@ -107,7 +107,7 @@ def test_a_clip_gives_a_video_and_a_json_file(run, clip):
     assert "6/6" in ran.err
     drawn = list(open_video("seem-out/street.overlay.mp4").forward())
     assert [frame.time for frame in drawn] == pytest.approx(TIMES, abs=1e-4)
-    assert drawn[0].picture.shape == (48, 64, 3)
+    assert drawn[0].image.shape == (48, 64, 3)
 
 
 def test_the_json_file_says_what_was_asked_and_found(run, clip, weights):

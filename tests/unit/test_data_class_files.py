@@ -10,6 +10,7 @@ import tiny_data as tiny
 from seem.data.inspection import inspect_dataset
 from seem.data.opening import list_splits, open_dataset
 from seem.data.records import DataError, FlawKind
+from seem.data.unused_files import find_unused_files
 
 CLASS_MAP = tiny.labels((tiny.CAT, 1), (tiny.DOG, 2), hw=tiny.A_HW)
 COLOURS = {0: (0, 0, 0), 1: (128, 0, 0), 2: (0, 128, 0), 9: (224, 224, 192)}
@@ -280,3 +281,63 @@ def test_lists_that_lose_a_class_are_refused(tmp_path, file, content, message):
     tiny.text(tmp_path / file, content)
     with pytest.raises(DataError, match=message):
         open_dataset(str(tmp_path), "train")
+
+
+# --- Darwin's list of classes -----------------------------------------------------------------------------------------
+
+DARWIN_LISTS = {
+    "index": ("0", "1", "2"),
+    "grey": ("0", "127", "255"),
+    "colour": ("0 0 0", "255 50 50", "50 255 50"),
+}
+
+
+def darwin_masks(root, kind):
+    """Write one map as Darwin of V7 exports it: cat and dog by number, by grey value or by colour."""
+    tiny.photo(root / "images" / "a.png", tiny.A_HW)
+    colours = DARWIN_LISTS[kind]
+    rows = zip(("__background__", "cat", "dog"), colours, strict=True)
+    lines = ["class_name,class_color", *(f"{name},{colour}" for name, colour in rows)]
+    tiny.text(root / "class_mapping.csv", "\r\n".join(lines) + "\r\n")
+    channels = np.array([list(map(int, colour.split())) for colour in colours])
+    numbers = tiny.labels((tiny.CAT, 1), (tiny.DOG, 2), hw=tiny.A_HW)
+    tiny.grey(root / "masks" / "a.png", channels[numbers.astype(int)].squeeze())
+
+
+@pytest.mark.parametrize("kind", DARWIN_LISTS)
+def test_maps_of_darwin_have_the_classes_of_its_list(tmp_path, kind):
+    """A value of 255 is a class where the list says so, and does not count elsewhere."""
+    darwin_masks(tmp_path, kind)
+    dataset = open_dataset(str(tmp_path), "train")
+    masks = {record.category.name: record.mask() for record in dataset.objects[1]}
+    assert masks.keys() == {"cat", "dog"}
+    assert np.array_equal(masks["cat"], tiny.CAT)
+    assert np.array_equal(masks["dog"], tiny.DOG)
+    assert find_unused_files(tmp_path, [dataset]) == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("class_name,class_color\n", "names no class"),
+        ("class_name,class_color\ncat,red\n", "has a row without class_name and class_color"),
+        ("class_name,class_color\ncat,1 2\n", "cat has the colour '1 2'"),
+        ("name,colour\ncat,1\n", "has a row without class_name and class_color"),
+    ],
+)
+def test_list_of_darwin_that_names_no_colour_is_refused(tmp_path, content, message):
+    darwin_masks(tmp_path, "index")
+    tiny.text(tmp_path / "class_mapping.csv", content)
+    with pytest.raises(DataError, match=message):
+        open_dataset(str(tmp_path), "train")
+
+
+def test_single_masks_of_darwin_have_the_classes_of_its_list(tmp_path):
+    tiny.photo(tmp_path / "images" / "a.png", tiny.A_HW)
+    for number, mask in enumerate((tiny.CAT, tiny.DOG)):
+        tiny.grey(tmp_path / "masks" / f"a_0000{number}.png", mask * 255)
+    rows = "image_id,mask_id,class_name\na,a_00000,cat\na,a_00001,sausage dog\n"
+    tiny.text(tmp_path / "instance_mask_annotations.csv", rows)
+    dataset = open_dataset(str(tmp_path), "train")
+    assert [record.category.name for record in dataset.objects[1]] == ["cat", "sausage dog"]
+    assert find_unused_files(tmp_path, [dataset]) == ()

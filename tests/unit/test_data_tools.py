@@ -329,16 +329,26 @@ def test_label_studio_brush_of_another_size_is_named(label_studio_set):
 
 
 def test_supervisely_project(tmp_path):
-    """Polygons of whole pixels hold their corners; the tool draws 20 more pixels along slanted edges."""
-    home = copy_set(tmp_path, "supervisely", "ds0/img/a.jpg", "ds0/img/b.jpg")
+    """Polygons of whole pixels hold their corners; the tool draws 20 more pixels along slanted edges.
+
+    Of a turned box it draws corners without their fractions. What is called a car are two figures of one object.
+    """
+    home = copy_set(tmp_path, "supervisely", "ds0/img/a.jpg", "ds0/img/b.jpg", "ds0/img/c.jpg")
     dataset = open_dataset(str(home), "train")
     assert (dataset.kind, dataset.split) == ("supervisely", "all")
-    assert [category.name for category in dataset.category_list] == [
-        "cat", "dog", "ball", "ear", "nose",
-    ]  # fmt: skip
-    assert_same_masks(dataset, "supervisely", [20, 0, 0])
-    assert dataset.complete_names(dataset.images[1]) == {"cat", "dog", "ball", "ear", "nose"}
+    names = ["cat", "dog", "ball", "ear", "nose", "veil", "plate", "car"]
+    assert [category.name for category in dataset.category_list] == names
+    assert_same_masks(dataset, "supervisely", [20, 0, 0, 0, 20, 0])
+    assert dataset.complete_names(dataset.images[1]) == set(names)
     assert notes_of(dataset) == ["shapes: 1 line, 1 point"]
+
+
+def test_supervisely_project_of_videos_is_refused(tmp_path):
+    tiny.text(tmp_path / "meta.json", {"classes": []})
+    tiny.text(tmp_path / "key_id_map.json", {})
+    (tmp_path / "ds0" / "video").mkdir(parents=True)
+    with pytest.raises(DataError, match="only projects of images are read"):
+        open_dataset(str(tmp_path), "train")
 
 
 def test_supervisely_parts_and_pixels_of_whole_numbers(tmp_path):

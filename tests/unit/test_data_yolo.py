@@ -189,3 +189,35 @@ def test_a_list_that_was_written_elsewhere_finds_its_photos(tmp_path, line):
     report = report_of(tmp_path)
     assert (report.images, report.objects, report.flaws) == (1, 1, ())
     assert tmp_path / "train.txt" in open_dataset(str(tmp_path), "train").files
+
+
+# --- Boxes ------------------------------------------------------------------------------------------------------------
+
+TURNED_BOX = "0 0.5 0.2 0.7 0.466667 0.5 0.733333 0.3 0.466667\n"  # of 40 x 30 pixels
+UPRIGHT_BOX = "0 0.1 0.1 0.3 0.1 0.3 0.2 0.1 0.2\n"
+
+
+@pytest.mark.parametrize(
+    ("rows", "is_noted"),
+    [
+        (TURNED_BOX, True),
+        (TURNED_BOX + UPRIGHT_BOX, True),
+        (UPRIGHT_BOX, False),  # windows, doors and screens are rectangles
+        (TURNED_BOX + ROW, False),
+        ("0 0.5 0.2 0.7 0.466667 0.5 0.9 0.3 0.466667\n", False),  # a kite
+    ],
+)
+def test_turned_boxes_are_noted_where_there_is_nothing_else(tmp_path, rows, is_noted):
+    yolo_photos(tmp_path / "images", "0")
+    tiny.text(tmp_path / "labels" / "0.txt", rows)
+    tiny.text(tmp_path / "classes.txt", "plate\n")
+    kinds = [note.kind for note in report_of(tmp_path).notes]
+    assert (FlawKind.TURNED_BOXES in kinds) == is_noted
+
+
+@pytest.mark.parametrize("ending", ["png", "npy"])
+def test_brush_masks_of_label_studio_are_named(tmp_path, ending):
+    yolo_photos(tmp_path / "images", "0")
+    tiny.text(tmp_path / f"task-4-annotation-4-by-1-b-dog-0.{ending}", "")
+    with pytest.raises(DataError, match="brush masks of Label Studio: their names tell no photo"):
+        open_dataset(str(tmp_path), "train")

@@ -44,6 +44,12 @@ def test_a_reference_still_has_its_photo():
         assert getattr(reference, "photo") is reference.image  # noqa: B009  (the name is made at run time)
 
 
+def test_the_rgb_image_of_a_source_by_its_old_name():
+    source = tiny_model("nano").encode(picture(53, 37)).source
+    with pytest.warns(DeprecationWarning, match=r"InputImage\.picture is now rgb"):
+        assert getattr(source, "picture") is source.rgb  # noqa: B009  (the name is made at run time)
+
+
 @pytest.mark.parametrize(
     "old", ["pred_iou_thresh", "stability_score_thresh", "box_nms_thresh", "crop_nms_thresh"]
 )

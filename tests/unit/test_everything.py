@@ -13,6 +13,7 @@ from seem.inference import dense_recognizer
 from seem.mask_codec import PackedMask
 from seem.models.segmenter import Segmenter
 from seem.tasks.everything import (
+    EverythingOptions,
     EverythingSettings,
     MaskBatch,
     SearchView,
@@ -253,6 +254,13 @@ def test_masks_overlap_by_their_iou():
 def test_settings_that_cannot_be_are_refused(name, value, message):
     with pytest.raises(ValueError, match=f"^{name} is {value}; it {message}"):
         EverythingSettings(**{name: value})
+
+
+def test_thresholds_that_were_given_stay():
+    settings = EverythingOptions(3, pred_iou_threshold=0.0).with_thresholds(0.4, 0.5)
+    assert settings == EverythingSettings(
+        points_per_side=3, pred_iou_threshold=0.0, stability_score_threshold=0.5
+    )
 
 
 # --- Through the API --------------------------------------------------------------------------------------------------

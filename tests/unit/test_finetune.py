@@ -280,7 +280,7 @@ def test_whoever_scores_a_model_on_what_it_learnt_from_is_told(finished, tmp_pat
     assert main([*words, "--data", request.data[0], "--out", str(tmp_path / "report.json")]) == 0
     assert note in capsys.readouterr().err.splitlines()
     report = json.loads((tmp_path / "report.json").read_text())
-    assert report["model"]["learnt"] == [
+    assert report["model"]["fine_tuned_on"] == [
         {"spec": request.data[0], "part": "all", "is_whole": False}
     ]
     assert (
@@ -795,7 +795,7 @@ def test_the_published_recipe_takes_sixteen_photos_a_step(
 
 def strokes_of(network, *, by_published_recipe=False):
     profile = profile_for(network, by_published_recipe=by_published_recipe)
-    return profile.batch_sampler(network, ImageBank([]), 64, 2, 0, 0).mix.habits
+    return profile.batch_sampler(network, ImageBank([]), 64, 2, 0, 0).mix.strokes
 
 
 def test_nano_is_trained_on_polygons_as_users_draw_them():

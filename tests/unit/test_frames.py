@@ -292,7 +292,9 @@ def test_specifications_with_a_frame():
 
 
 def evidence(dataset):
-    notes = [note for note in inspect_dataset(dataset).notes if "objects on" in note.where]
+    notes = [
+        note for note in inspect_dataset(dataset).notes if "of the turned photos" in note.where
+    ]
     assert len(notes) <= 1
     return notes[0].what if notes else ""
 
@@ -306,11 +308,13 @@ def test_a_check_says_which_frame_the_outlines_fit(tmp_path, orientation):
     write_photo(photo, hw, 1)
     with Image.open(photo) as opened:
         opened.save(photo, "PNG", exif=exif_of(orientation))
-    assert evidence(open_dataset(f"{right}", "train")).endswith("the frame in which they are read")
+    assert evidence(open_dataset(f"{right}", "train")).endswith("they fit as shown, as read")
     what = evidence(open_dataset(f"{wrong}", "train"))
     assert "drawn on the photo as stored and are read as shown" in what
     assert what.endswith(f"write {wrong},frame=stored")
-    assert evidence(open_dataset(f"{wrong},frame=stored", "train")).endswith("they are read")
+    assert evidence(open_dataset(f"{wrong},frame=stored", "train")).endswith(
+        "they fit as stored, as read"
+    )
     write_photo(photo, hw, 1)
     assert evidence(open_dataset(f"{wrong}", "train")) == ""  # nothing is turned
 

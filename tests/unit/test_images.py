@@ -21,7 +21,7 @@ CORNERS = np.array(
 
 
 def seen(photo):
-    return np.asarray(photo.picture)
+    return np.asarray(photo.rgb)
 
 
 def saved(folder, image, name, **options):
@@ -150,7 +150,7 @@ def test_exif_rotation_is_undone_and_recorded(tmp_path, orientation, suffix):
     assert np.abs(seen(photo)[8::16, 8::16].astype(int) - CORNERS).max() <= (
         8 if suffix == "jpg" else 0
     )
-    assert photo.picture.getexif().get(0x0112, 1) == 1  # so that nobody turns it again
+    assert photo.rgb.getexif().get(0x0112, 1) == 1  # so that nobody turns it again
 
 
 @pytest.mark.parametrize("value", [0, 9, 6.5, "6"])
@@ -480,7 +480,7 @@ def test_damaged_bytes_are_read_or_refused_in_one_line(tmp_path, noise, suffix, 
         assert len(str(error).splitlines()) == 1  # noqa: PT017  (either outcome is right)
         assert str(path) in str(error) or path.name in str(error)  # noqa: PT017
     else:
-        assert photo.picture.mode == "RGB"
+        assert photo.rgb.mode == "RGB"
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -44,6 +44,7 @@ ENDS_BADLY = 70
 VERBS = {
     "segment": ("segment photos --out out --size 64", "--resume"),
     "datasets": ("segment photos --out out --size 64 --format coco,yolo,labelme --copy-photos", "--overwrite"),
+    "label": ("label photos --classes cat,dog --out out --size 64 --format coco,yolo", "--resume"),
     "track": ("track frames --box 8,8,40,30 --out out --size 64 --format davis,youtube-vis,mots", "--overwrite"),
     "backward": ("track frames --frame 7 --backward --box 8,8,40,30 --out out --size 64", "--overwrite"),
     "retrieve": ("retrieve photos --text cat --out out --size 64", "--overwrite"),

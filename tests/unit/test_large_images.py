@@ -124,7 +124,7 @@ NEAR_INFRARED = np.random.default_rng(1).integers(1, 254, (1, 40, 60), dtype=np.
 def test_colours_of_a_tiff_are_those_that_pillow_reads(write):
     path = write(RGB, ("red", "green", "blue"), tiled=True, blockxsize=16, blockysize=16)
     opened = open_windowed(path)
-    assert (opened.read((0, 0, 60, 40)) == np.asarray(read_image(path).picture)).all()
+    assert (opened.read((0, 0, 60, 40)) == np.asarray(read_image(path).rgb)).all()
     assert opened.georeference.authority_code == "EPSG:32633"
     assert opened.georeference.transform == (10, 0, 500_000, 0, -10, 5_400_000)
 
@@ -232,7 +232,7 @@ def test_palettes_and_one_bit_are_read_as_usual(tmp_path):
     for name, stored in {"p.tif": picture.quantize(16), "1.tif": picture.convert("1")}.items():
         stored.save(tmp_path / name)
         opened = open_windowed(tmp_path / name)
-        expected = np.asarray(read_image(tmp_path / name).picture)
+        expected = np.asarray(read_image(tmp_path / name).rgb)
         assert (opened.read((0, 0, 60, 40)) == expected).all(), name
 
 

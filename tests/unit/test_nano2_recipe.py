@@ -123,7 +123,7 @@ def test_legs_follow_each_other_and_each_leaves_weights(tiny_run):
             json.loads(line) for line in (out / leg.name / "log.jsonl").read_text().splitlines()
         ]
         assert len(rows) == leg.config.steps
-        assert {"refined", "candidates", "spoken", "meaning", "total"} < set(rows[0])
+        assert {"refined", "candidates", "text_prompts", "cell_names", "total"} < set(rows[0])
     ended = read_tensors(out / "all" / recipe.FINISHED_FILE).tensors
     for key, t in read_tensors(tower).tensors.items():
         assert torch.equal(ended[f"text.{key}"], t) == (key != "logit_scale")

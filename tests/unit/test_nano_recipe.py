@@ -167,7 +167,7 @@ def test_a_run_writes_its_weights_with_how_they_were_made(tmp_path, tiny_run):
     assert [row["step"] for row in rows] == [1, 2]
     assert {
         "seconds",
-        "spoken",
+        "text_prompts",
         "refined",
         "coarse",
         "quality",

@@ -1,8 +1,10 @@
 """Projects over HTTP: photos of a folder, annotations with versions, conflicts, exports that our own reader opens."""
 
+import errno
 import io
 import json
 import os
+import shutil
 import zipfile
 
 import numpy as np
@@ -12,6 +14,7 @@ from PIL import Image
 import seem
 from seem.coco_format import to_rle
 from seem.data.opening import open_dataset
+from seem.part_files import is_part
 from seem.server.projects import photo_folder
 from seem.server.projects.project import Project
 from seem.server.settings import Limits
@@ -325,6 +328,27 @@ def test_the_finished_project_is_what_fine_tuning_reads(finished, photos):
     assert_dataset(open_dataset(str(photos / "seem-project.json"), "train"))
     assert finished.post("/v1/project/dataset").status_code == 201  # again, over the old one
     assert_dataset(open_dataset(str(photos), "val"))
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"), [(errno.ENOSPC, "disk-full"), (errno.EROFS, "unreadable")]
+)
+def test_data_set_that_cannot_be_written_leaves_the_old_one(
+    finished, photos, monkeypatch, number, kind
+):
+    finished.post("/v1/project/dataset")
+    before = (photos / "seem-project.json").read_bytes()
+
+    def refuse(_source, _target):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(shutil, "copyfile", refuse)
+    answer = finished.post("/v1/project/dataset")
+    assert problem_of(answer) == kind
+    assert "seem-project.json" in answer.json()["detail"]
+    assert "download an export instead" in answer.json()["detail"]
+    assert (photos / "seem-project.json").read_bytes() == before
+    assert not [path for path in photos.iterdir() if is_part(path)]
 
 
 def test_nothing_done_is_nothing_to_export(client):

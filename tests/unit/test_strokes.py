@@ -168,14 +168,14 @@ def test_a_curve_is_thin():
 
 
 @pytest.mark.parametrize(
-    "habits", [PUBLISHED_STROKES, DEFAULT_STROKES], ids=["published", "familiar"]
+    "strokes", [PUBLISHED_STROKES, DEFAULT_STROKES], ids=["published", "familiar"]
 )
-def test_kinds_come_in_their_proportions(habits):
+def test_kinds_come_in_their_proportions(strokes):
     rng = np.random.default_rng(0)
-    kinds = [sample_prompt(TRUTHS["disc"], rng, habits).kind for _ in range(600)]
+    kinds = [sample_prompt(TRUTHS["disc"], rng, strokes).kind for _ in range(600)]
     for kind in PromptKind:
         assert kinds.count(kind) / 600 == pytest.approx(
-            habits.kind_weights.get(kind, 0.0), abs=0.06
+            strokes.kind_weights.get(kind, 0.0), abs=0.06
         )
 
 
@@ -186,7 +186,7 @@ def test_a_mix_without_kinds_is_refused():
         )
 
 
-def test_the_published_habits_are_curves_and_up_to_twenty_single_pixels():
+def test_the_published_strokes_are_curves_and_up_to_twenty_single_pixels():
     rng, truth = np.random.default_rng(0), TRUTHS["disc"]
     drawn = [sample_prompt(truth, rng, PUBLISHED_STROKES) for _ in range(200)]
     points = [int(each.mask.sum()) for each in drawn if each.kind is PromptKind.POINT]

@@ -143,7 +143,7 @@ def test_prompts_about_objects_at_the_edge_stay_on_the_canvas(corner):
 
 @pytest.mark.parametrize("rule", ["filled", "curve"])
 def test_a_polygon_bounds_its_object_where_it_is_its_outline(rule):
-    mix = replace(VISUAL_ALONE, habits=StrokeDistribution({PromptKind.POLYGON: 1.0}, rule))
+    mix = replace(VISUAL_ALONE, strokes=StrokeDistribution({PromptKind.POLYGON: 1.0}, rule))
     batch = make_training_batch([scene((("disc", LOW),))], ImageConfig(), 2, mix, rng())
     assert batch.positive.flatten(2).any(-1).all()
     assert torch.equal(
@@ -154,7 +154,7 @@ def test_a_polygon_bounds_its_object_where_it_is_its_outline(rule):
         [scene()],
         ImageConfig(),
         2,
-        replace(mix, habits=StrokeDistribution({PromptKind.BOX: 1.0})),
+        replace(mix, strokes=StrokeDistribution({PromptKind.BOX: 1.0})),
         rng(),
     )
     assert not boxes.outlines.any()

@@ -47,7 +47,7 @@ def regions_of(drawing):
 
 def predict(self, vocabulary, *_):
     """Answer with what is drawn in an image, surely."""
-    drawing = np.asarray(self.decoder.image.picture)
+    drawing = np.asarray(self.decoder.image.rgb)
     regions = list(regions_of(drawing))
     names = tuple(vocabulary.names[category] for category, _ in regions)
     scores = (0.9,) * len(regions)
@@ -224,7 +224,7 @@ def counted(monkeypatch):
 
     def read(image, max_pixels):
         source = read_image(image, max_pixels)
-        sizes.append(source.picture.size)
+        sizes.append(source.rgb.size)
         return source
 
     monkeypatch.setattr("seem.inference.prompt_decoder.read_image", read)

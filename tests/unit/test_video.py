@@ -100,8 +100,8 @@ def test_a_file_gives_its_frames_and_their_times(clip):
     frames = list(video.forward())
     assert video.num_frames == len(frames) == 30
     assert [frame.time for frame in frames] == pytest.approx([step / 10 for step in range(30)])
-    assert frames[0].picture.shape == (HEIGHT, WIDTH, 3)
-    assert np.abs(frames[7].picture.astype(int) - scene(8)[0][7]).mean() < 6
+    assert frames[0].image.shape == (HEIGHT, WIDTH, 3)
+    assert np.abs(frames[7].image.astype(int) - scene(8)[0][7]).mean() < 6
 
 
 def test_a_variable_frame_rate_stays_what_it_is(tmp_path):
@@ -112,7 +112,7 @@ def test_a_variable_frame_rate_stays_what_it_is(tmp_path):
 
 def test_sides_that_are_odd_grow_by_one(tmp_path):
     path = written(tmp_path / "odd.mp4", [np.asarray(picture(53, 37))])
-    assert next(open_video(path).forward()).picture.shape == (38, 54, 3)
+    assert next(open_video(path).forward()).image.shape == (38, 54, 3)
 
 
 OPEN_GROUPS = {"x264-params": "open-gop=1:keyint=12:bframes=3"}
@@ -147,7 +147,7 @@ def test_backward_is_forward_turned_round(tmp_path, name, codec, options):
         assert len(backward) == before
         for one, other in zip(reversed(forward[:before]), backward, strict=True):
             assert one.time == other.time
-            assert (one.picture == other.picture).all()
+            assert (one.image == other.image).all()
 
 
 def cut_without_encoding(path, target, begin):
@@ -186,13 +186,13 @@ def test_without_stamps_a_frame_is_decoded_a_few_times_and_no_more(
 
 def test_a_file_cut_without_encoding_shows_what_its_edit_list_shows(tmp_path):
     whole = encoded(tmp_path / "whole.mp4", scene(60)[0], g="25", bf="2")
-    expected = [frame.picture for frame in open_video(whole).forward()][33:]
+    expected = [frame.image for frame in open_video(whole).forward()][33:]
     video = open_video(cut_without_encoding(whole, tmp_path / "cut.mp4", begin=33 / 25))
     assert video.num_frames == 27
-    shown = [frame.picture for frame in video.forward()]
+    shown = [frame.image for frame in video.forward()]
     assert len(shown) == 27
     assert all((one == other).all() for one, other in zip(expected, shown, strict=True))
-    backward = [frame.picture for frame in video.backward(27)]
+    backward = [frame.image for frame in video.backward(27)]
     assert all((one == other).all() for one, other in zip(reversed(shown), backward, strict=True))
 
 
@@ -210,10 +210,8 @@ def test_joined_files_are_read_to_the_end(tmp_path):
     assert len(forward) == 60
     backward = list(open_video(joined).backward(60))
     pairs = zip(reversed(forward), backward, strict=True)
-    assert all((one.picture == other.picture).all() for one, other in pairs)
-    copied = written(
-        tmp_path / "copied.mp4", [f.picture for f in forward], [f.time for f in forward]
-    )
+    assert all((one.image == other.image).all() for one, other in pairs)
+    copied = written(tmp_path / "copied.mp4", [f.image for f in forward], [f.time for f in forward])
     times = [frame.time for frame in open_video(copied).forward()]
     assert np.diff(times) == pytest.approx(np.full(59, 0.04), abs=0.002)
 
@@ -222,7 +220,7 @@ def test_a_turned_phone_is_turned_back(tmp_path):
     plain, turned = (
         next(
             open_video(encoded(tmp_path / f"{turn}.mp4", scene(3)[0], rotation=turn)).forward()
-        ).picture
+        ).image
         for turn in (0, 90)
     )
     assert np.abs(np.rot90(plain).astype(int) - turned).mean() < 3
@@ -243,8 +241,7 @@ def test_frames_come_from_many_places(tmp_path, rule):
     }[rule]
     video = open_video(given)
     read = [
-        np.asarray(Image.open(f.picture) if rule == "folder" else f.picture)
-        for f in video.forward()
+        np.asarray(Image.open(f.image) if rule == "folder" else f.image) for f in video.forward()
     ]
     assert [(one == other).all() for one, other in zip(read, frames, strict=True)] == [True] * 11
     assert video.is_stream == (rule == "iterator")
@@ -353,13 +350,13 @@ def cut(path, tmp_path):
 )
 def test_a_broken_file_gives_its_good_frames_first(tmp_path, harm, suffix, message):
     whole = encoded(tmp_path / f"whole{suffix}", scene(60)[0], g="12", movflags="faststart")
-    expected = {frame.time: frame.picture for frame in open_video(whole).forward()}
+    expected = {frame.time: frame.image for frame in open_video(whole).forward()}
     read = []
     with pytest.raises(seem.SeemError, match=message):
         gather(open_video(harm(whole, tmp_path)).forward(), read)
     assert 0 < len(read) < 60
     # Frames are stored out of order: the last good one may be later than the one that the cut took.
-    assert all((frame.picture == expected[frame.time]).all() for frame in read)
+    assert all((frame.image == expected[frame.time]).all() for frame in read)
     assert [frame.time for frame in read[:-1]] == sorted(expected)[: len(read) - 1]
 
 

@@ -147,17 +147,17 @@ def _keep(file: HubFile, part: Path, expected: str) -> None:
 def _check(file: HubFile) -> None:
     """Hold the cached file against its recorded sum; one without a record was put there by hand and gets one."""
     record_path = _beside(file, ".json")
-    found = sha256_of(file.path)
+    digest = sha256_of(file.path)
     recorded = _read_record(record_path)
-    expected = file.sha256 or (recorded.sha256 if recorded else found)
-    if found != expected:
+    expected = file.sha256 or (recorded.sha256 if recorded else digest)
+    if digest != expected:
         raise SeemError(
-            f"{file.path} is not what it was: expected sha256 {expected}, got {found}. "
+            f"{file.path} is not what it was: expected sha256 {expected}, got {digest}. "
             f"Delete it and {record_path.name} beside it, and it is fetched again."
         )
     if recorded is None:
         with suppress(OSError):  # a cache that may only be read keeps no record
-            _write_record(file, Record(found, file.path.stat().st_size, "put there by hand"))
+            _write_record(file, Record(digest, file.path.stat().st_size, "put there by hand"))
 
 
 def _read_record(path: Path) -> Record | None:

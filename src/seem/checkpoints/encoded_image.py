@@ -1,6 +1,6 @@
-"""Photos that a model has looked at, in files: what the image network made of them, and the picture itself.
+"""Encoded images in files: the output of the image network, and the image itself.
 
-A safetensors file; its metadata say which weights saw the photo, for to others its numbers mean nothing.
+A safetensors file; its metadata say which weights encoded the image, for to others its numbers mean nothing.
 """
 
 from __future__ import annotations
@@ -35,42 +35,42 @@ READ_FORMATS = ("1", FORMAT)  # in the first, the convolution of the mask featur
 
 @dataclass(frozen=True, slots=True)
 class EncodedImageFile:
-    """What such a file holds, on the CPU; `model` and `sha256` say whose weights looked."""
+    """What such a file holds, on the CPU; `model` and `sha256` say whose weights encoded the image."""
 
     model: str
     sha256: str
-    photo: InputImage
-    images: ImageBatch
-    memory: ImageEncoding
+    source: InputImage
+    batch: ImageBatch
+    encoding: ImageEncoding
     seconds: float
 
 
-def write_encoded_image(path: Path, seen: EncodedImageFile, overwrite: bool = False) -> None:
-    """Write a photo with all that was computed from its pixels.
+def write_encoded_image(path: Path, content: EncodedImageFile, overwrite: bool = False) -> None:
+    """Write an image with all that was computed from its pixels.
 
     Raises `ValueError` for another suffix than `.safetensors`, `FileExistsError` for a file that is there, `SeemError`
     where it cannot be written.
     """
     if path.suffix != SUFFIX:
-        raise ValueError(f"An encoded photo is kept in a {SUFFIX} file, got {path}; rename it.")
+        raise ValueError(f"An encoded photo is stored in a {SUFFIX} file, got {path}; rename it.")
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists already; pass overwrite=True or another name.")
     tensors = {
-        **to_named_tensors(seen.memory),
-        "picture": torch.from_numpy(np.array(seen.photo.picture)),
-        "network_pixels": seen.images.pixels,
+        **to_named_tensors(content.encoding),
+        "picture": torch.from_numpy(np.array(content.source.rgb)),
+        "network_pixels": content.batch.pixels,
     }
     facts = {
-        "name": seen.photo.name,
-        "orientation": seen.photo.orientation,
-        "notes": seen.photo.notes,
-        "input_hw": seen.images.input_hw,
-        "seconds": seen.seconds,
+        "name": content.source.name,
+        "orientation": content.source.orientation,
+        "notes": content.source.notes,
+        "input_hw": content.batch.input_hw,
+        "seconds": content.seconds,
     }
     metadata = {
         FORMAT_KEY: FORMAT,
-        "model": seen.model,
-        "sha256": seen.sha256,
+        "model": content.model,
+        "sha256": content.sha256,
         "facts": json.dumps(facts),
         DIGEST_KEY: digest_of(tensors),
     }
@@ -95,15 +95,15 @@ def read_encoded_image(path: Path, mask_convolution: nn.Conv2d) -> EncodedImageF
         facts = json.loads(content.metadata["facts"])
         tensors = dict(content.tensors)
         _check_tensors(tensors, content.metadata.get(DIGEST_KEY))
-        picture = Image.fromarray(tensors.pop("picture").numpy())
+        image = Image.fromarray(tensors.pop("picture").numpy())
         return EncodedImageFile(
             model=content.metadata["model"],
             sha256=content.metadata["sha256"],
-            photo=InputImage(picture, facts["name"], facts["orientation"], tuple(facts["notes"])),
-            images=ImageBatch(
+            source=InputImage(image, facts["name"], facts["orientation"], tuple(facts["notes"])),
+            batch=ImageBatch(
                 tensors.pop("network_pixels"), tuple((hw[0], hw[1]) for hw in facts["input_hw"])
             ),
-            memory=from_named_tensors(tensors, mask_convolution),
+            encoding=from_named_tensors(tensors, mask_convolution),
             seconds=facts["seconds"],
         )
     except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
@@ -127,11 +127,11 @@ def _check_tensors(tensors: Mapping[str, Tensor], digest: str | None) -> None:
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise ValueError(f"{name} holds values that are not finite")
-    pixels, picture = tensors["network_pixels"], tensors["picture"]
+    pixels, image = tensors["network_pixels"], tensors["picture"]
     if pixels.ndim != 4 or tuple(pixels.shape[:2]) != (1, 3):
         raise ValueError(f"network_pixels has shape {tuple(pixels.shape)}")
-    if picture.dtype != torch.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-        raise ValueError(f"picture has shape {tuple(picture.shape)}, {picture.dtype}")
+    if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"picture has shape {tuple(image.shape)}, {image.dtype}")
     if digest is not None and digest != digest_of(tensors):
         raise ValueError("its values are not those that were written")
 
@@ -147,7 +147,7 @@ def move_encoding(
 
 
 def to_named_tensors(memory: ImageEncoding) -> StateDict:
-    """Name every tensor of a photo's memory."""
+    """Name every tensor of an image's encoding."""
     mask_features = memory.pixels.mask_features
     is_applied = mask_features.convolution is None
     named = {"mask_features" if is_applied else "mask_cells": mask_features.cells}
@@ -162,7 +162,7 @@ def to_named_tensors(memory: ImageEncoding) -> StateDict:
 def from_named_tensors(
     named: Mapping[str, Tensor], mask_convolution: nn.Conv2d | None
 ) -> ImageEncoding:
-    """Put a photo's memory together again; `KeyError` or `ValueError` where a tensor is missing."""
+    """Put an image's encoding together again; `KeyError` or `ValueError` where a tensor is missing."""
     if "mask_cells" in named:
         mask_features = MaskFeatures(named["mask_cells"], mask_convolution)
     else:

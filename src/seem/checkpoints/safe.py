@@ -296,13 +296,13 @@ def _named_tensors(loaded: object, path: Path) -> StateDict:
 
 def _separate(tensors: Mapping[str, Tensor]) -> StateDict:
     """Give every tensor memory of its own, which the format demands; copies only what is shared or strided."""
-    seen: set[int] = set()
+    visited: set[int] = set()
     separate: StateDict = {}
     for name, tensor in tensors.items():
         own = tensor.detach().cpu().contiguous()
         address = own.untyped_storage().data_ptr()
-        separate[name] = own.clone() if address in seen else own
-        seen.add(address)
+        separate[name] = own.clone() if address in visited else own
+        visited.add(address)
     return separate
 
 

@@ -220,13 +220,13 @@ def _read_image_names(source: Any, path: Path) -> dict[Any, str]:
         if isinstance(error, KeyError):
             reason += " is missing"
         raise layout_error(path, reason) from None
-    seen: set[str] = set()
+    used_names: set[str] = set()
     for name in names.values():
-        if name in seen:
+        if name in used_names:
             raise UnusableFileError(
                 f"{path} has several photos called {name}; give every photo a name of its own."
             )
-        seen.add(name)
+        used_names.add(name)
     return names
 
 

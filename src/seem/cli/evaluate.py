@@ -297,12 +297,12 @@ def training_data_notes(report: EvaluationReport, request: EvaluationRequest) ->
     for text in request.data:
         spec = DatasetSpec.parse(text)
         part = spec.layout().resolve_split(spec.path, request.split)
-        for learnt in report.model.learnt:
+        for data in report.model.fine_tuned_on:
             if (
-                learnt.part == part
-                and DatasetSpec.parse(learnt.spec).path.resolve() == spec.path.resolve()
+                data.part == part
+                and DatasetSpec.parse(data.spec).path.resolve() == spec.path.resolve()
             ):
-                share = "this part" if learnt.is_whole else "nine tenths of this part"
+                share = "this part" if data.is_whole else "nine tenths of this part"
                 yield f"{report.model.name} was trained on {share} of {text}: its scores do not generalise."
 
 

@@ -279,11 +279,11 @@ def read_mask(file: str) -> Mask:
     """
     with open_image(Path(file), file) as image:
         decode_pixels(image, file)
-        inside = mask_of_picture(image)
+        inside = mask_of_image(image)
         return Mask(undo_array_orientation(inside, exif_orientation(image)))
 
 
-def mask_of_picture(image: Image.Image) -> NDArray[np.bool_]:
+def mask_of_image(image: Image.Image) -> NDArray[np.bool_]:
     """Return the pixels of a decoded mask that are inside, not turned."""
     if image.mode == "P" and "transparency" not in image.info:
         return np.asarray(np.asarray(image) > 0)

@@ -67,10 +67,10 @@ class EarlierResults:
 
 def denote_the_same(some: Sequence[object], others: Sequence[object]) -> bool:
     """Whether options mean the same, however their numbers, lists and paths are written."""
-    return list(map(_meaning_of, some)) == list(map(_meaning_of, others))
+    return list(map(_parsed_option, some)) == list(map(_parsed_option, others))
 
 
-def _meaning_of(option: object) -> tuple[object, ...]:
+def _parsed_option(option: object) -> tuple[object, ...]:
     """Return an option and its values: numbers for "0.50,2", the real path of a file, words without further spaces."""
     flag, _, value = str(option).partition(" ")
     if flag in PATH_OPTIONS:

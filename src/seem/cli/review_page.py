@@ -88,9 +88,9 @@ class ReviewPage:
 
     def _to_html(self, images: Sequence[ReviewedImage], home: Path) -> str:
         heading = html.escape(self._title)
-        shown = f"{self._num_images} photos, the least certain first."
+        summary = f"{self._num_images} photos, the least certain first."
         if len(images) < self._num_images:
-            shown = f"The {len(images)} least certain of {self._num_images} photos."
+            summary = f"The {len(images)} least certain of {self._num_images} photos."
         items = [to_item(number, image, home) for number, image in enumerate(images, start=1)]
         return "\n".join(
             [
@@ -98,7 +98,7 @@ class ReviewPage:
                 '<html lang="en"><head><meta charset="utf-8">',
                 '<meta name="viewport" content="width=device-width, initial-scale=1">',
                 f"<title>{heading}</title><style>{STYLE}</style></head><body>",
-                f"<h1>{heading}</h1><p>{shown}</p><ol>",
+                f"<h1>{heading}</h1><p>{summary}</p><ol>",
                 *items,
                 "</ol></body></html>",
             ]
@@ -112,8 +112,8 @@ def to_item(number: int, image: ReviewedImage, home: Path) -> str:
     meter = ""
     if image.certainty < NO_OBJECT:
         meter = f'<meter value="{image.certainty:.3f}" title="lowest score {image.certainty:.2f}"></meter>'
-    picture = f'<img src="{thumbnail_name(number)}" loading="lazy" alt="Masks on {name}">'
-    return f'<li><a href="{link}">{picture}</a><div>{meter}<strong>{name}</strong><span>{objects}</span></div></li>'
+    thumbnail = f'<img src="{thumbnail_name(number)}" loading="lazy" alt="Masks on {name}">'
+    return f'<li><a href="{link}">{thumbnail}</a><div>{meter}<strong>{name}</strong><span>{objects}</span></div></li>'
 
 
 def relative_url(file: Path, home: Path) -> str:
@@ -139,7 +139,7 @@ def thumbnail_name(number: int) -> str:
 
 def write_thumbnail(overlay: Path, path: Path) -> None:
     """Write a smaller picture as JPEG."""
-    with Image.open(overlay) as picture:
-        small = picture.convert("RGB")
+    with Image.open(overlay) as opened:
+        small = opened.convert("RGB")
     small.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
     small.save(path, format="JPEG", quality=JPEG_QUALITY)

@@ -39,7 +39,7 @@ def _to_annotated_image(job: ImageJob, record: Mapping[str, Any]) -> AnnotatedIm
         hw=hw,
         objects=[_to_object(annotation, hw) for annotation in record["annotations"]],
         classes=[_to_category(row) for row in record["categories"] if row["id"]],
-        draw=lambda: read_image(job.image.open()).picture,
+        draw=lambda: read_image(job.image.open()).rgb,
         file=job.image.file,
         orientation=int(origin["orientation"]),
         model=str(origin["model"]),

@@ -36,9 +36,10 @@ if TYPE_CHECKING:
     from seem.results.segment_map import SegmentMap
     from seem.tiled_image import Progress, TiledImage
 
-    AskedImage: TypeAlias = EncodedImage | ExportedImage
+    EncodedOrExportedImage: TypeAlias = EncodedImage | ExportedImage
 else:  # PyTorch is imported by whoever loads a model that needs it
-    EncodedImage = AskedImage = Model = SegmentMap = Progress = TiledImage = Any
+    EncodedImage = EncodedOrExportedImage = Model = Any
+    SegmentMap = Progress = TiledImage = Any
 
 IMAGE_PANEL = "Everything in the photo (where there is no prompt)"
 NO_CLASSES = "none"  # --against none
@@ -420,7 +421,7 @@ class SegmentRequest:
         if self.caption:
             check_writes_captions(name, policy)
 
-    def run(self, image: AskedImage) -> Results:
+    def run(self, image: EncodedOrExportedImage) -> Results:
         """Return the masks, and in their provenance the caption if one was asked for."""
         if isinstance(image, ExportedImage):
             return self.segment_exported(image)

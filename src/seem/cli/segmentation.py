@@ -27,7 +27,7 @@ from seem.cli.report import ProgressReporter
 from seem.cli.resuming import EarlierResults
 from seem.cli.review_page import ReviewPage
 from seem.cli.saved_results import read_annotated_image
-from seem.cli.segment_request import AskedImage, SegmentRequest
+from seem.cli.segment_request import EncodedOrExportedImage, SegmentRequest
 from seem.cli.tile_options import NO_TILES, TileOptions
 from seem.errors import SeemError
 from seem.exported_model import ExportedModel
@@ -283,7 +283,7 @@ class ImageSegmentation:
         for job, image in zip(jobs, self.encode(jobs), strict=True):
             yield JobAnswer(job, self.answer(job, image))
 
-    def encode(self, jobs: Sequence[ImageJob]) -> Iterator[AskedImage | Exception]:
+    def encode(self, jobs: Sequence[ImageJob]) -> Iterator[EncodedOrExportedImage | Exception]:
         """Yield the encoded image of every job, or the error that it met."""
         if not isinstance(self.model, ExportedModel):
             from seem.cli.job_images import encode_jobs
@@ -292,7 +292,9 @@ class ImageSegmentation:
             return
         for job in jobs:
             try:
-                image: AskedImage | Exception = self.model.encode(job.image.open(), self.size)
+                image: EncodedOrExportedImage | Exception = self.model.encode(
+                    job.image.open(), self.size
+                )
             except Exception as error:
                 image = error
             yield image
@@ -318,7 +320,9 @@ class ImageSegmentation:
             return with_origin(results, job.image.name, self.options)
         return with_origin(results, job.image.name, self.options)
 
-    def answer(self, job: ImageJob, image: AskedImage | Exception) -> Results | Exception:
+    def answer(
+        self, job: ImageJob, image: EncodedOrExportedImage | Exception
+    ) -> Results | Exception:
         """Return the results about an image, with labels, or the error that it met."""
         if isinstance(image, Exception):
             return image

@@ -148,7 +148,7 @@ def check_prompted_frame(clip: str, frame: int, objects: Sequence[tuple[Prompt, 
     video.check_has_frame(frame)
     first = next(video.forward(), None)
     if first is not None:
-        image_hw = read_image(first.picture).hw
+        image_hw = read_image(first.image).hw
         check_marks(itertools.chain.from_iterable(objects), image_hw)
 
 
@@ -196,13 +196,13 @@ def describe_tracks(files: TrackFiles, seconds: float) -> str:
     """Word in how many frames each object was found, the files, and the speed."""
     frames_per_second = files.num_frames / max(seconds, 1e-9)
     counts = [f"object {number} in {count}" for number, count in sorted(files.frames_of.items())]
-    found = []
+    sentences = []
     if counts:
-        found.append(", ".join(counts))
+        sentences.append(", ".join(counts))
     names = ", ".join(path.name for path in files.targets)
     counted_frames = f"{files.num_frames} frame{'' if files.num_frames == 1 else 's'}"
     return (
-        f"{counted_frames}: {'; '.join(found + files.notes)}\n"
+        f"{counted_frames}: {'; '.join(sentences + files.notes)}\n"
         f"  {files.folder}/: {names}\n"
         f"  {seconds:.2f} s, {frames_per_second:.1f} frames/s"
     )

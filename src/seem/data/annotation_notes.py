@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Integer
 
+from seem.data.dataset import AnnotatedPolygons
+from seem.data.polygons import is_rectangle, is_upright
 from seem.data.records import Flaw, FlawKind, ImageRecord, ObjectRecord
 
 _SUMMARIES = {
@@ -29,17 +31,32 @@ class AnnotationNotes:
     """Notes on the annotations of a set, collected image by image."""
 
     num_objects: int = 0
+    num_outlines: int = 0
+    num_boxes: int = 0
+    num_turned_boxes: int = 0
     duplicates: list[str] = field(default_factory=list)
     notes: dict[FlawKind, list[Flaw]] = field(default_factory=dict)
 
     def add(
-        self, image: ImageRecord, objects: Sequence[ObjectRecord], notes: Sequence[Flaw]
+        self,
+        image: ImageRecord,
+        objects: Sequence[ObjectRecord],
+        notes: Sequence[Flaw],
+        outlines: Sequence[AnnotatedPolygons],
     ) -> None:
-        """Add the objects of an image and what its reader noted."""
+        """Add the objects of an image, what its reader noted, and the outlines as they are written."""
         self.num_objects += len(objects)
+        for outline in outlines:
+            self._count_boxes(outline)
         self.duplicates += _describe_duplicates(image, objects)
         for note in notes:
             self.notes.setdefault(note.kind, []).append(note)
+
+    def _count_boxes(self, outline: AnnotatedPolygons) -> None:
+        self.num_outlines += 1
+        if all(map(is_rectangle, outline.polygons)):
+            self.num_boxes += 1
+            self.num_turned_boxes += not all(map(is_upright, outline.polygons))
 
     def lines(self) -> Iterator[Flaw]:
         """Return the notes; of those that a tool causes at every object one, with their number."""
@@ -55,6 +72,9 @@ class AnnotationNotes:
                 what = f"the whole set is there twice (as polygons and as codes?); {self.duplicates[0]}"
             where = f"{len(self.duplicates)} of {self.num_objects} objects"
             yield Flaw(FlawKind.DUPLICATE_OBJECT, where, what)
+        if self.num_turned_boxes and self.num_boxes == self.num_outlines == self.num_objects:
+            what = "each is a rectangle, some are turned: if they are boxes around objects, export polygons or masks"
+            yield Flaw(FlawKind.TURNED_BOXES, f"all {self.num_objects} objects", what)
 
 
 def note_repeated_files(images: Iterable[ImageRecord]) -> Iterator[Flaw]:

@@ -47,13 +47,14 @@ def _note(
     path: str,
 ) -> Flaw:
     shown, stored = means[AnnotationFrame.SHOWN], means[AnnotationFrame.STORED]
-    where = f"{num_objects} objects on {num_images} of the turned photos"
+    objects = "1 object" if num_objects == 1 else f"{num_objects} objects"
+    where = f"{objects} on {num_images} of the turned photos"
     what = f"edges under their outlines are {shown:.1f} times the average as shown, {stored:.1f} times as stored"
     if max(shown, stored) < _CLEAR_RATIO * min(shown, stored):
         return Flaw(FlawKind.EXIF_ROTATION, where, f"{what}, which does not tell the frames apart")
     better = AnnotationFrame.SHOWN if shown > stored else AnnotationFrame.STORED
     if better is read_as:
-        return Flaw(FlawKind.EXIF_ROTATION, where, f"{what}, the frame in which they are read")
+        return Flaw(FlawKind.EXIF_ROTATION, where, f"{what}: they fit as {better.value}, as read")
     what += (
         f"; they seem to be drawn on the photo as {better.value} and are read as {read_as.value}: "
     )

@@ -259,7 +259,7 @@ def images_by_stem(folder: Path) -> Mapping[str, Path]:
 def images_by_relative_name(folder: Path) -> Mapping[str, Path]:
     """Index the images of a folder and its sub-folders by path without ending ("sub/a"); a PNG comes before others."""
     files = sorted(list_images(folder, deep=True), key=lambda path: path.suffix.lower() == ".png")
-    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in files}
+    return {relative_stem(path, folder): path for path in files}
 
 
 def list_folders(folder: Path) -> list[Path]:
@@ -308,6 +308,11 @@ def path_inside(folder: Path, name: str, root: Path | None = None) -> Path:
             f"its file name {name!r} leads out of {root or folder}; name files below it."
         )
     return folder / name
+
+
+def relative_stem(path: Path, folder: Path) -> str:
+    """Return the name of a file without ending, with the folders that it lies in: "a", or "x/a"."""
+    return path.relative_to(folder).with_suffix("").as_posix()
 
 
 def relative_name(path: Path, folder: Path) -> str:

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import numpy as np
 
 from seem.data.annotation_notes import AnnotationNotes
-from seem.data.dataset import Dataset
+from seem.data.dataset import AnnotatedPolygons, Dataset
 from seem.data.frame_evidence import compare_frames
 from seem.data.frames import AnnotationFrame, ImageHeader
 from seem.data.lazy_dataset import LazyDataset, read_image_header
@@ -172,12 +172,14 @@ def inspect_dataset(
         if image_flaws:
             counts.unusable_images.add(image.id)
         parsed = dataset.parse_objects(image)
-        flaws += [*image_flaws, *parsed.flaws, *_check_objects(dataset, image, parsed.objects)]
+        outlines = dataset.polygons(image)
+        flaws += [*image_flaws, *parsed.flaws]
+        flaws += _check_objects(dataset, image, parsed.objects, outlines)
         notes += image_notes
         if not parsed.objects and not parsed.flaws:
             notes.append(_note_empty(dataset, image))
         counts.add(parsed.objects)
-        annotation_notes.add(image, parsed.objects, parsed.notes)
+        annotation_notes.add(image, parsed.objects, parsed.notes, outlines)
         step()
     notes += annotation_notes.lines()
     if not flaws:
@@ -349,11 +351,14 @@ def _note_rotation(header: ImageHeader, image: ImageRecord, where: str) -> Flaw:
 
 
 def _check_objects(
-    dataset: Dataset, image: ImageRecord, objects: Sequence[ObjectRecord]
+    dataset: Dataset,
+    image: ImageRecord,
+    objects: Sequence[ObjectRecord],
+    outlines: Sequence[AnnotatedPolygons],
 ) -> Iterator[Flaw]:
     for record in objects:
         yield from _check_object(dataset, image, record)
-    for annotation in dataset.polygons(image):
+    for annotation in outlines:
         if any(_is_outside(polygon, image.hw) for polygon in annotation.polygons):
             what = "a corner of its polygon lies outside of the photo"
             yield Flaw(FlawKind.OUT_OF_BOUNDS, annotation.where, what)

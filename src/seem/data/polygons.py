@@ -1,4 +1,4 @@
-"""Polygons as flat lists of corners x, y, x, y, ...: whether they are well formed and whether they cross themselves."""
+"""Polygons as flat lists of corners x, y, x, y, ...: whether they are well formed, cross themselves, are boxes."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ MAX_CHECKED_CORNERS = (
     20_000  # a contour that long was traced by a program and does not cross itself
 )
 MAX_COMPARED_CORNERS = 100  # of which every pair of edges is compared
+_RECTANGLE_TOLERANCE = 0.02  # of the diagonal: corners are often rounded to whole pixels
 
 
 def check_polygon(polygon: object) -> None:
@@ -58,6 +59,25 @@ def is_self_intersecting(polygon: Sequence[float]) -> bool:
     if len(starts) > MAX_COMPARED_CORNERS:
         return EdgeSweep(starts, ends).finds_crossing()
     return _any_pair_crosses(starts, ends)
+
+
+def is_rectangle(polygon: Sequence[float]) -> bool:
+    """Whether a polygon has four right angles: its diagonals are of one length and halve each other."""
+    corners = np.reshape(np.asarray(polygon, np.float64), (-1, 2))
+    if len(corners) != 4:
+        return False
+    first_diagonal, second_diagonal = corners[2:] - corners[:2]
+    lengths = np.hypot(*first_diagonal), np.hypot(*second_diagonal)
+    middles = (corners[:2] + corners[2:]) / 2
+    tolerance = _RECTANGLE_TOLERANCE * max(lengths)
+    halve_each_other = np.hypot(*(middles[0] - middles[1])) <= tolerance
+    return bool(halve_each_other and abs(lengths[0] - lengths[1]) <= tolerance)
+
+
+def is_upright(polygon: Sequence[float]) -> bool:
+    """Whether the corners of a rectangle lie on two columns and two rows."""
+    corners = np.round(np.reshape(np.asarray(polygon, np.float64), (-1, 2)), 3)
+    return all(len(np.unique(values)) <= 2 for values in corners.T)
 
 
 def _any_pair_crosses(starts: Float64[np.ndarray, "n 2"], ends: Float64[np.ndarray, "n 2"]) -> bool:

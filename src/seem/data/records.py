@@ -56,6 +56,7 @@ class FlawKind(enum.Enum):
     BOX_UNLIKE_MASK = "bbox unlike its mask"
     AREA_UNLIKE_MASK = "area unlike its mask"
     DUPLICATE_OBJECT = "object listed twice"
+    TURNED_BOXES = "outlines that are boxes"
     DUPLICATE_IMAGE = "photo listed twice"
     NEW_ID = "annotation without an id of its own"
     CROWD = "objects marked as crowds"

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import codecs
+import csv
+import io
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from seem.data.records import DataError, Flaw, FlawKind
 from seem.errors import SeemError
-from seem.regular_file import read_regular_file
+from seem.regular_file import LFS_POINTER, LFS_SIGNATURE, read_regular_file
 
 _MARKS = {
     codecs.BOM_UTF32_LE: "UTF-32",
@@ -22,13 +26,34 @@ _WINDOWS = "CP1252"  # what Windows writes in western Europe; Latin-1 where that
 
 
 def read_content(file: Path) -> bytes:
-    """Read a file of a data set; `DataError` if it cannot be read, or is a pipe or a device."""
+    """Read a file of a data set; `DataError` if it cannot be read, is a pipe or a device, or a pointer of Git LFS."""
     try:
-        return read_regular_file(file)
+        content = read_regular_file(file)
     except SeemError as error:
         raise DataError(str(error)) from error
     except OSError as error:
         raise DataError(f"{file} cannot be read ({error.strerror or error}).") from error
+    if content.startswith(LFS_SIGNATURE):
+        raise DataError(f"{file} {LFS_POINTER}.")
+    return content
+
+
+def parse_json(content: str | bytes, file: Path) -> Any:
+    """Parse the content of a JSON file in UTF-8, UTF-16 or UTF-32, with or without a byte-order mark.
+
+    Raises:
+        DataError: it is no JSON; the message names `file` and says what it is instead.
+    """
+    if not content.strip():
+        raise DataError(f"{file} is empty; export it again.")
+    try:
+        return json.loads(content)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} is not in UTF-8 ({error.reason}); save it as UTF-8.") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            f"{file} is not valid JSON ({error}); it may be cut short, export it again."
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +77,30 @@ class TextFile:
     def lines(self) -> list[str]:
         """Return the lines without spaces around them."""
         return list(map(str.strip, self.text.splitlines()))
+
+    def rows(self) -> list[list[str]]:
+        """Return the rows of a table of comma-separated values.
+
+        Raises:
+            DataError: it is no such table.
+        """
+        try:
+            return list(csv.reader(io.StringIO(self.text, newline="")))
+        except csv.Error as error:
+            raise DataError(f"{self.file} is no table that can be read ({error}).") from error
+
+    def records(self) -> list[dict[str, str]]:
+        """Return the rows of a table by the names of its columns, which its first row holds; a missing cell is empty.
+
+        Raises:
+            DataError: it is no such table.
+        """
+        title, *rows = self.rows() or [[]]
+        records = []
+        for row in filter(None, rows):
+            cells = row + [""] * (len(title) - len(row))
+            records.append(dict(zip(title, cells, strict=False)))
+        return records
 
     def notes(self) -> tuple[Flaw, ...]:
         """Return a note that names the encoding if it is not UTF-8."""

@@ -288,10 +288,10 @@ def results_markdown(
         published = published_scores()
     heads = _published_heads(published)
     for data, columns in _published_columns(rows).items():
-        shown = [column for column in columns if column.key in heads]
-        if not shown:
+        published_columns = [column for column in columns if column.key in heads]
+        if not published_columns:
             continue
-        cells = _published_table(data, _labels(reports), shown, heads, published)
+        cells = _published_table(data, _labels(reports), published_columns, heads, published)
         parts.append(markdown_table(cells))
         if is_partial or not all(column.is_same_benchmark for column in columns):
             parts.append(OWN_NOTE)
@@ -320,9 +320,9 @@ def _published_columns(rows: Sequence[ComparisonRow]) -> dict[str, list[_Publish
     """Return the figures of the model that may be published, by data set."""
     columns: dict[str, list[_PublishedColumn]] = {}
     for row in rows:
-        found = published_key(row)
-        if found is not None and row.contestant == MODEL:
-            key, is_same_benchmark = found
+        published = published_key(row)
+        if published is not None and row.contestant == MODEL:
+            key, is_same_benchmark = published
             columns.setdefault(row.data, []).append(_PublishedColumn(key, row, is_same_benchmark))
     return columns
 
@@ -408,8 +408,8 @@ def published_key(row: ComparisonRow) -> tuple[str, bool] | None:
     figure = row.figure.split(" (")[0]  # without the mode of an open vocabulary
     is_refcocog = name == "refcocog" or kind == "coco"
     if row.protocol in _FULL_IMAGE_FIGURES:
-        wanted, suffix = _FULL_IMAGE_FIGURES[row.protocol]
-        if figure == wanted and kind in _FULL_IMAGE_DATASETS:
+        measured_figure, suffix = _FULL_IMAGE_FIGURES[row.protocol]
+        if figure == measured_figure and kind in _FULL_IMAGE_DATASETS:
             return f"{_FULL_IMAGE_DATASETS[kind]}_{suffix}", not is_own
     elif row.protocol == prompt_kinds.PROTOCOL:
         if kind in _PROMPT_DATASETS:

@@ -68,9 +68,9 @@ def _load(plans: Sequence[DatasetPlan], key: ImageKey) -> _LoadedImage:
     image = plan.dataset.images[image_index]
     items = {}
     for index in plan.benchmarks_at(image_index):
-        found = plan.benchmarks[index].items(image)
-        if len(found):
-            items[index] = found
+        benchmark_items = plan.benchmarks[index].items(image)
+        if len(benchmark_items):
+            items[index] = benchmark_items
     pixels = None
     if items:
         pixels = plan.dataset.pixels(image)

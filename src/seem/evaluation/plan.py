@@ -148,11 +148,11 @@ class DatasetPlan:
 
     def benchmarks_at(self, image_index: int) -> list[int]:
         """Return the indices of the benchmarks that may have items in an image."""
-        found = []
+        indices = []
         for index, image_indices in enumerate(self.choice.image_indices):
             if image_indices is None or image_index in image_indices:
-                found.append(index)
-        return found
+                indices.append(index)
+        return indices
 
     def image_indices(self) -> list[int]:
         """Return the indices of the images in which any benchmark may have items."""

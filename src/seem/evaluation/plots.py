@@ -155,24 +155,24 @@ def per_class_scores(report: LoadedReport, entry: dict[str, Any]) -> dict[str, f
     class_names: dict[str, str] = report.dataset(entry["selection"]["set_name"]).get("classes", {})
     if isinstance(per_class, dict):
         return _semantic_scores(per_class, list(class_names.values()))
-    found = {}
+    score_of_class = {}
     for row in per_class:
         score = row["pq"] if "pq" in row else row["ap"]
         if score is not None:
             category = str(row["category"])
-            found[class_names.get(category, category)] = score
-    return found
+            score_of_class[class_names.get(category, category)] = score
+    return score_of_class
 
 
 def _semantic_scores(
     per_class: Mapping[str, float | None], names: Sequence[str]
 ) -> dict[str, float]:
     """Return the IoUs of a semantic score, whose keys are indices of classes."""
-    found = {}
+    score_of_class = {}
     for index, iou in per_class.items():
         if iou is not None and int(index) < len(names):
-            found[names[int(index)]] = iou
-    return found
+            score_of_class[names[int(index)]] = iou
+    return score_of_class
 
 
 class _Figure:

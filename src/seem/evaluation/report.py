@@ -144,7 +144,7 @@ class ModelDescription:
         long_side: its limit, in pixels.
         precision: arithmetic of the network.
         device: where it ran.
-        learnt: splits of data sets that it was fine-tuned on.
+        fine_tuned_on: splits of data sets that it was fine-tuned on.
     """
 
     name: str
@@ -154,7 +154,7 @@ class ModelDescription:
     long_side: int
     precision: str
     device: str
-    learnt: tuple[FineTuningData, ...] = ()
+    fine_tuned_on: tuple[FineTuningData, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

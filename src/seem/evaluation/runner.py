@@ -328,7 +328,7 @@ def describe_model(model: ModelUnderTest) -> ModelDescription:
         long_side=size.long_side,
         precision=model.precision,
         device=model.device.type,
-        learnt=model.fine_tuned_on,
+        fine_tuned_on=model.fine_tuned_on,
     )
 
 

@@ -40,7 +40,7 @@ SHOWN_FAMILY, SHOWN_BACKBONE = "SEEM", "FocalNet-T"
 
 _HEADINGS = {
     "noc": "Clicks: mean IoU after each, clicks until 85 and 90%",
-    "noc told": "Clicks beside the class name",
+    "noc named": "Clicks beside the class name",
     "point": "One prompt of each kind: mean IoU",
     "cIoU": "Phrases and references",
     "refused": "Refusing what is not there",
@@ -84,7 +84,7 @@ class ScoreRow:
 
     def _kind(self) -> str:
         if self.entry["protocol"] == NAMED_CLICKS and "noc" in self.entry["scores"]:
-            return "noc told"
+            return "noc named"
         if "noc" in self.entry["scores"]:
             return "noc"
         if "changed" in self.entry["scores"]:
@@ -136,9 +136,9 @@ class ScoreRow:
                 figure=name,
                 values=(),
             )
-            found = published_key(row)
-            if found is not None:
-                keys[name] = found[0]
+            published = published_key(row)
+            if published is not None:
+                keys[name] = published[0]
         return keys
 
 
@@ -207,8 +207,8 @@ def _rows_beside_the_model(reports: Sequence[LoadedReport]) -> list[ScoreRow]:
         for entry in report.entries:
             rows.append(ScoreRow(report, entry))
     questions = {row.question for row in rows if row.is_model}
-    shown = [row for row in rows if row.question in questions]
-    return sorted(shown, key=lambda row: (row.question, not row.is_model))
+    comparable = [row for row in rows if row.question in questions]
+    return sorted(comparable, key=lambda row: (row.question, not row.is_model))
 
 
 def _heading_rank(heading: str) -> int:

@@ -83,9 +83,9 @@ def fetched_file(name: str, sha256: str) -> bytes:
         if hashlib.sha256(content).hexdigest() == sha256:
             return content
     content = download(name)
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
-        raise SeemError(f"{SOURCE}{name} is damaged: expected sha256 {sha256}, got {found}.")
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != sha256:
+        raise SeemError(f"{SOURCE}{name} is damaged: expected sha256 {sha256}, got {digest}.")
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as part:
         part.write_bytes(content)

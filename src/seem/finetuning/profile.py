@@ -32,7 +32,7 @@ PUBLISHED_FROZEN = ("backbone", "text", "pixel-decoder")
 QUERY_MIX = PromptMix(
     text=0.0, text_and_visual=0.0, reference=0.0
 )  # the published objective draws phrases itself
-PUBLISHED_MIX = replace(QUERY_MIX, negative=0.0, habits=PUBLISHED_STROKES, repeat_objects=False)
+PUBLISHED_MIX = replace(QUERY_MIX, negative=0.0, strokes=PUBLISHED_STROKES, repeat_objects=False)
 
 DENSE_CONFIG = DenseConfig(objects=0.0, object_names=0.0)
 """Object queries of dense models are not trained: their dense head finds objects better."""
@@ -116,14 +116,14 @@ class FineTuningProfile:
         naming_ratio: int,
     ) -> BatchSampler:
         """Return the sampler of training batches; polygons are drawn as the network reads them."""
-        habits = replace(self.prompt_mix.habits, polygon_rule=network.config.polygon_rule)
+        strokes = replace(self.prompt_mix.strokes, polygon_rule=network.config.polygon_rule)
         return BatchSampler(
             bank=bank,
             size=size,
             batch_size=batch,
             seed=seed,
             num_targets=self.num_targets,
-            mix=replace(self.prompt_mix, habits=habits),
+            mix=replace(self.prompt_mix, strokes=strokes),
             naming_ratio=naming_ratio,
             full_step_interval=full_step_interval(naming_ratio),
             augmentation=self.augmentation,

@@ -361,10 +361,12 @@ class DenseRecognizer:
         )
         scores = presence[components.classes] * components.scores
         components = replace(components, scores=scores).take_above(threshold)
+        probabilities = components.scores.new_ones(len(components.classes))
         for row, logits in enumerate(components.mask_logits):
             mask = to_input_size(logits[None], self.decoder.frame)[0]
-            components.scores[row] *= foreground_probability(mask)
-        return components.take_above(threshold)
+            probabilities[row] = foreground_probability(mask)
+        scores = components.scores * probabilities
+        return replace(components, scores=scores).take_above(threshold)
 
     def _locate(
         self,
@@ -380,7 +382,9 @@ class DenseRecognizer:
         parts: list[Tensor] = []
         for index, answers in zip(classes, self.decoder.answer(objects), strict=True):
             logits = answers[0].logits
-            components = split_components(logits) if vocabulary[index].is_thing else [logits]
+            components = [logits]
+            if vocabulary[index].is_thing:
+                components = split_components(logits)
             located += [index] * len(components)
             parts += components
         mask_logits = torch.stack(parts) if parts else vectors.new_zeros(0, 1, 1)

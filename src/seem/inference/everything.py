@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -45,15 +46,14 @@ def segment_everything(
         small = shrink_masks(masks, decoder.frame)
         return predictor.recognizer.label(small.to(decoder.runtime.device))
 
-    logits_are_prompts = settings.crop_n_layers == 0  # those of crops are in another frame
-    prediction = Prediction(
-        masks,
-        scores,
-        labels=recognize,
-        kind="object queries, visual" if _takes_clicks(decoder) else "object queries",
-        vectors=torch.stack(vectors) if vectors else None,
-        logits=torch.stack(logits) if logits and logits_are_prompts else None,
-    )
+    kind = "object queries"
+    if _takes_clicks(decoder):
+        kind += ", visual"
+    prediction = Prediction(masks, scores, recognize, kind)
+    if masks:
+        prediction = replace(prediction, vectors=torch.stack(vectors))
+    if masks and settings.crop_n_layers == 0:  # logits of crops are in another frame
+        prediction = replace(prediction, logits=torch.stack(logits))
     return prediction, tuple(proposals)
 
 

@@ -8,8 +8,9 @@ from typing import Literal, TypeAlias, get_args
 
 import torch
 
+from seem.inference.torch_engine import encode_in_torch
 from seem.models.decoder.decoder import ImageEncoding
-from seem.models.precision import Precision, arithmetic
+from seem.models.precision import Precision
 from seem.models.segmenter import Segmenter
 from seem.models.structures import ImageBatch
 
@@ -18,14 +19,6 @@ Engine: TypeAlias = Literal["torch", "openvino"]
 
 ImageNetwork: TypeAlias = Callable[[ImageBatch], ImageEncoding]
 """Encodes a batch on the model's device."""
-
-
-def encode_in_torch(
-    network: Segmenter, device: torch.device, precision: Precision, batch: ImageBatch
-) -> ImageEncoding:
-    """Run the image network in PyTorch."""
-    with arithmetic(device, precision):
-        return network.encode_image(batch)
 
 
 def open_image_network(

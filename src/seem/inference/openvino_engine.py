@@ -34,7 +34,7 @@ from seem.checkpoints.encoded_image import (
 )
 from seem.checkpoints.safe import read_tensors, write_tensors
 from seem.errors import SeemError, short_reason
-from seem.inference.image_network import encode_in_torch
+from seem.inference.torch_engine import encode_in_torch
 from seem.models.decoder.decoder import ImageEncoding
 from seem.models.precision import Precision
 from seem.models.segmenter import Segmenter
@@ -105,7 +105,9 @@ def open_in_openvino(
     dtypes = encoding_dtypes(network, precision)
     key = graph_key(network)
     cached = read_cached_graph(key)
-    graph = convert(network) if cached is None else cached
+    graph = cached
+    if graph is None:
+        graph = convert(network)
     settings = {
         "INFERENCE_PRECISION_HINT": PRECISION_HINTS[precision],
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),

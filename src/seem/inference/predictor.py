@@ -89,14 +89,13 @@ class Predictor:
         prepared = self._prepare(objects, references, options)
         answers = self._decode(prepared, previous, options)
         selected = self._select(prepared, answers, options)
+        notes = [*prepared.notes, *self._missing_notes(objects, selected, answers, options)]
         if not selected:
             kind = objects[0].answering_rule(self.decoder.runtime.network.decoder.policy)
-            return empty_prediction(
-                kind, (*prepared.notes, *self._missing_notes(objects, selected, answers, options))
-            )
-        zoomed = self._refine(prepared, selected) if options.zoom else {}
-        notes = [*prepared.notes, *self._missing_notes(objects, selected, answers, options)]
+            return empty_prediction(kind, tuple(notes))
+        zoomed = {}
         if options.zoom:
+            zoomed = self._refine(prepared, selected)
             notes += zoom_notes(selected, zoomed)
         return self._to_prediction(selected, zoomed, options, tuple(notes))
 
@@ -220,8 +219,11 @@ class Predictor:
         for index, prompts in enumerate(objects):
             if index in present:
                 continue
-            what = "what the reference shows" if prompts.label is None else quoted(prompts.label)
-            subject = f"object {index + 1}, {what}," if len(objects) > 1 else what
+            subject = "what the reference shows"
+            if prompts.label is not None:
+                subject = quoted(prompts.label)
+            if len(objects) > 1:
+                subject = f"object {index + 1}, {subject},"
             yield f"{subject} was not found"
         if options.candidates > 1 and len(answers[0]) == 1:
             yield f"{self.decoder.runtime.name} gives one mask an object: there are no further candidates"

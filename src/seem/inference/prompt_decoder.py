@@ -101,9 +101,7 @@ class PromptDecoder:
     def crop(self, box: PixelBox) -> PromptDecoder:
         """Encode part of the image (pixels, xyxy, maxima exclusive), as large as the network sees an image."""
         height, width = self.image.hw
-        return encode_for_prompts(
-            self.runtime, self.image.picture.crop(box), max_pixels=height * width
-        )
+        return encode_for_prompts(self.runtime, self.image.rgb.crop(box), max_pixels=height * width)
 
     def pack(self, logits: Float[Tensor, "H W"]) -> PackedMask:
         """Threshold mask logits at the size of the image."""
@@ -170,11 +168,14 @@ class PromptDecoder:
         previous: Float[Tensor, "1 n h w"] | None,
         top: int,
     ) -> list[list[ObjectAnswer]]:
-        """Answer objects that share a pass."""
+        """Answer objects that share a pass.
+
+        A phrase alone has queries of its own in some policies; all other prompts are answered by `segment_objects`.
+        """
         network = self.runtime.network
         first = objects[0]
-        only_text = not first.visual and not references
-        if only_text and network.decoder.policy.phrase is RowKind.PHRASE:
+        has_phrase_queries = network.decoder.policy.phrase is RowKind.PHRASE
+        if has_phrase_queries and not first.visual and not references:
             features = self.runtime.encode_phrases(first.phrases)
             masks = answer_phrases(network, self.encoding, features, FairDraws(), top)
             return [self._read(masks, first, 0, 1)]

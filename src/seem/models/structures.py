@@ -1,7 +1,7 @@
 """What flows through the network, in the order in which it flows.
 
 Frames: pixels here are *network* pixels (the resized, zero-padded photo), unless a name ends in `_unit` (0-1 over the
-padded picture). Shape letters: B photos, N objects asked about, Q queries, T text tokens, P prompt points, C channels.
+padded image). Shape letters: B photos, N objects asked about, Q queries, T text tokens, P prompt points, C channels.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ class QueryOutputs:
 class DecoderOutput:
     """The answers of every query group that was asked, and of the layers before the last.
 
-    `intermediate[i]` is what the heads said after i layers (0 = before the first); empty unless asked for.
+    `intermediate[i]` is the output of the heads after i layers (0 = before the first); empty unless asked for.
     """
 
     object: QueryOutputs | None = None

@@ -129,11 +129,11 @@ def build_graph(wordnet: WordNet, table: SenseTable) -> Graph:
     class_nodes: dict[str, tuple[str, ...]] = {}
     for sense, parent in table.also:
         added[wordnet.sense(sense).wnid] = (wordnet.sense(parent).wnid,)
-    for name, meaning in table.classes.items():
-        nodes = class_synsets(wordnet, name, meaning) or (name,)
+    for name, class_sense in table.classes.items():
+        nodes = class_synsets(wordnet, name, class_sense) or (name,)
         class_nodes[name] = nodes
-        if meaning.parents or nodes == (name,):
-            added[nodes[0]] = parent_nodes(wordnet, table, meaning)
+        if class_sense.parents or nodes == (name,):
+            added[nodes[0]] = parent_nodes(wordnet, table, class_sense)
     groups: dict[str, str] = {}
     for name, nodes in class_nodes.items():
         group = groups.get(nodes[0], name)
@@ -151,10 +151,10 @@ def build_graph(wordnet: WordNet, table: SenseTable) -> Graph:
     return Graph(parents_first(parents | added), class_nodes, groups, ours, kinds)
 
 
-def class_synsets(wordnet: WordNet, name: str, meaning: ClassSense) -> tuple[str, ...]:
+def class_synsets(wordnet: WordNet, name: str, class_sense: ClassSense) -> tuple[str, ...]:
     """Return the synsets of a class name: those that it is said to mean, or the most visible one."""
-    if not meaning.is_open:
-        return tuple(wordnet.sense(sense).wnid for sense in meaning.senses)
+    if not class_sense.is_open:
+        return tuple(wordnet.sense(sense).wnid for sense in class_sense.senses)
     senses = wordnet.senses.get(name.lower())
     if senses is None:
         raise ValueError(
@@ -163,10 +163,10 @@ def class_synsets(wordnet: WordNet, name: str, meaning: ClassSense) -> tuple[str
     return (senses[int(np.argmax(sense_scores(senses)))].synset.wnid,)
 
 
-def parent_nodes(wordnet: WordNet, table: SenseTable, meaning: ClassSense) -> tuple[str, ...]:
+def parent_nodes(wordnet: WordNet, table: SenseTable, class_sense: ClassSense) -> tuple[str, ...]:
     """Return the nodes that the table puts over a class: synset identifiers, or names of classes that are new."""
     nodes = []
-    for parent in meaning.parents:
+    for parent in class_sense.parents:
         if is_new(parent, table):
             nodes.append(parent)
         else:
@@ -212,7 +212,9 @@ def sense_scores(
 
 def visibility(synset: Synset) -> float:
     """Return how likely a photo shows a synset, from 0 to 1."""
-    return 0.0 if synset.is_instance else VISIBLE.get(synset.lexname, HARDLY)
+    if synset.is_instance:
+        return 0.0
+    return VISIBLE.get(synset.lexname, HARDLY)
 
 
 def own_parts(graph: Graph, shares: DirectionShares) -> dict[str, float]:
@@ -226,15 +228,21 @@ def own_parts(graph: Graph, shares: DirectionShares) -> dict[str, float]:
             own[node] = graph.kinds[node]
         elif node in graph.groups:
             group = graph.groups[node]
-            nested = shares.nested_class if node in graph.ours else shares.fine_class
-            own[node] = nested if above[node] - {group} else shares.top_class
+            if not above[node] - {group}:
+                own[node] = shares.top_class
+            elif node in graph.ours:
+                own[node] = shares.nested_class
+            else:
+                own[node] = shares.fine_class
             above[node] |= {group}
         elif above[node]:
             own[node] = shares.below
         elif below[node]:
             own[node] = min(shares.broad, 2 / len(below[node]))
+        elif all(below[parent] for parent in parents):
+            own[node] = shares.outer
         else:
-            own[node] = shares.outer if all(below[parent] for parent in parents) else shares.below
+            own[node] = shares.below
     return own
 
 
@@ -278,9 +286,9 @@ def name_words(
     vectors, weights = sense_vectors(wordnet, graph, directions)
     for name in classes:  # no other word is spelled as the plural of a class name
         vectors.pop(plural_of(name, wordnet.plurals), None)
-    for name, meaning in table.classes.items():  # a glove is one of "gloves"
-        if meaning.senses:
-            for word in wordnet.sense(meaning.senses[0]).words:
+    for name, class_sense in table.classes.items():  # a glove is one of "gloves"
+        if class_sense.senses:
+            for word in wordnet.sense(class_sense.senses[0]).words:
                 if plural_of(word.lower(), wordnet.plurals) == name.lower():
                     vectors[word.lower()] = classes[name.lower()]
     for name, words in table.words.items():
@@ -326,11 +334,11 @@ def sense_vectors(
 
 def nodes_under(graph: Graph, nodes: frozenset[str]) -> frozenset[str]:
     """Return some nodes and all that is a kind of them."""
-    found = set(nodes)
+    below = set(nodes)
     for node, parents in graph.parents.items():
-        if not found.isdisjoint(parents):
-            found.add(node)
-    return frozenset(found)
+        if not below.isdisjoint(parents):
+            below.add(node)
+    return frozenset(below)
 
 
 def word_weight(word: str, senses: Sequence[Sense], synset: Synset, in_glosses: int) -> float:
@@ -367,8 +375,8 @@ def spread(count: int, dim: int, seed: int) -> Float[Tensor, "n d"]:
 def mean_vector(vectors: Sequence[Float[np.ndarray, " d"]]) -> Float[np.ndarray, " d"]:
     """Return the mean of some vectors, lengthened to their mean length; unlike vectors do not shorten each other."""
     mean = np.mean(vectors, axis=0)
-    wanted = np.mean([np.linalg.norm(vector) for vector in vectors])
-    return np.asarray(mean * wanted / max(float(np.linalg.norm(mean)), 1e-9))
+    length = np.mean([np.linalg.norm(vector) for vector in vectors])
+    return np.asarray(mean * length / max(float(np.linalg.norm(mean)), 1e-9))
 
 
 def unit_length(vector: Float[np.ndarray, " d"]) -> Float[np.ndarray, " d"]:
@@ -381,8 +389,10 @@ def plural_of(word: str, irregular: Mapping[str, Sequence[str]]) -> str:
     first, gap, last = word.rpartition(" ")
     if last in irregular:
         return first + gap + irregular[last][0]
+    if last.endswith("s") and not last.endswith("ss"):
+        return word
     if last.endswith(("s", "x", "z", "ch", "sh")):
-        return word if last.endswith("s") and not last.endswith("ss") else f"{word}es"
+        return f"{word}es"
     if last.endswith("y") and len(last) > 1 and last[-2] not in "aeiou":
         return f"{word[:-1]}ies"
     return f"{word}s"

@@ -121,7 +121,7 @@ STROKES = replace(
 )
 """More strokes than users draw, because nano follows them worst (run 13 of the documentation of nano)."""
 
-PROMPT_MIX = PromptMix(text=0.15, text_and_visual=0.1, reference=0.08, habits=STROKES)
+PROMPT_MIX = PromptMix(text=0.15, text_and_visual=0.1, reference=0.08, strokes=STROKES)
 TEXT_PROMPT_MIX = PromptMix(text=1.0, absent=0.25, reference=0.55, reference_absent=0.15)
 
 AUGMENTATION = Augmentation(p_quarter=0.16)
@@ -385,7 +385,7 @@ class NanoTask:
             full = full_step_loss(network, batch, self.tokenizer, DENSE_CONFIG, rng)
             text = text_prompt_loss(network, text_batch, self.tokenizer, DENSE_CONFIG, rng)
         terms = {
-            "spoken": float(text.detach()),
+            "text_prompts": float(text.detach()),
             **full.terms(),
             "total": float(full.total.detach()),
         }

@@ -184,7 +184,7 @@ class LegTask:
                 network, text_batch, self.tokenizer, DENSE_CONFIG, rng, self.classes
             )
         terms = {
-            "spoken": float(text.detach()),
+            "text_prompts": float(text.detach()),
             **full.terms(),
             "total": float(full.total.detach()),
         }

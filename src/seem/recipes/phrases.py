@@ -59,7 +59,7 @@ SAME_QUALITY: Mapping[str, Sequence[str]] = {
 """Further words for qualities."""
 
 ASIDE = ("on the {}", "at the {}", "in the {}", "to the {}")  # where places stand behind a noun
-PLACES = ("left", "right", "middle", "front", "back", "top", "bottom", "center", "corner")
+POSITIONS = ("left", "right", "middle", "front", "back", "top", "bottom", "center", "corner")
 NEUTRAL = tuple(word for word in OTHER_WORDS.split() if len(word) > 3)
 
 HELD_OUT = 25  # one word of so many is kept for validation
@@ -162,9 +162,9 @@ class PhraseSampler:
             if text in self.nouns:  # a compound that the dictionary lists
                 return text, self.nouns[text]
             vector = vector + math.sqrt(self.shares.modifier) * self.nouns.vectors[modifier]
-        return self.say(text, vector, rng)
+        return self.fill_template(text, vector, rng)
 
-    def say(
+    def fill_template(
         self, text: str, vector: Float[Tensor, " d"], rng: np.random.Generator
     ) -> tuple[str, Float[Tensor, " d"]]:
         """Put a noun into a sentence, with or without a quality and another noun."""
@@ -172,7 +172,7 @@ class PhraseSampler:
             table = quality_directions(vector.shape[0])
             qualities = list(table)
             quality = qualities[int(rng.integers(len(qualities)))]
-            aside = quality in PLACES and rng.random() < 0.5
+            aside = quality in POSITIONS and rng.random() < 0.5
             position = ASIDE[int(rng.integers(len(ASIDE)))].format(quality)
             text = f"{text} {position}" if aside else f"{quality} {text}"
             vector = vector + math.sqrt(self.shares.quality) * table[quality]
@@ -217,7 +217,7 @@ def held_out(nouns: Nouns, minimum: float = 0.5) -> frozenset[str]:
 
 def read_captions(data: Path, nouns: Nouns) -> list[Caption]:
     """Read what is said about objects of train photos that may go into shipped weights, where their class is known."""
-    found: dict[Caption, None] = {}
+    captions: dict[Caption, None] = {}
     for name in SHIPPABLE_SETS:
         content = json.loads((data / name / "annotations.json").read_text(encoding="utf-8"))
         images = train_images(content, SHIPPABLE_GROUPS.get(name))
@@ -226,8 +226,8 @@ def read_captions(data: Path, nouns: Nouns) -> list[Caption]:
             class_name = names[annotation["category_id"]]
             if annotation["image_id"] in images and class_name in nouns:
                 for text in annotation.get("phrases", ()):
-                    found[Caption(text, class_name)] = None
-    return list(found)
+                    captions[Caption(text, class_name)] = None
+    return list(captions)
 
 
 def stack(

@@ -177,7 +177,7 @@ WORN_HELD_OR_RIDDEN = frozenset({
 })  # fmt: skip
 """Classes of things on or with a person or an animal, which a salient mask covers as well."""
 
-PLACES = frozenset({
+SCENES = frozenset({
     "alp", "altar", "apiary", "bakery", "barbershop", "boathouse", "bookshop", "breakwater", "butcher shop",
     "candy store", "cliff", "cliff dwelling", "coral reef", "dam", "dock", "grocery store", "home theater", "lakeside",
     "library", "lumbermill", "maze", "movie theater", "patio", "pier", "planetarium", "prison", "promontory",
@@ -185,10 +185,16 @@ PLACES = frozenset({
 })  # fmt: skip
 """Classes of whole scenes, which no salient object is."""
 
-SUREST = 0.3  # probability from which on a name is taken: 53 of 54 fresh ones were right (docs/nano2_log.md)
+MIN_NAME_PROBABILITY = (
+    0.3  # of a name that is taken: 53 of 54 fresh ones were right (docs/nano2_log.md)
+)
 
 
 def is_taken(name: ObjectName, class_names: Sequence[str]) -> bool:
     """Whether an object's name is sure enough to teach with; `class_names` are ImageNet's 1,000, by index."""
     text = class_names[name.label]
-    return name.agrees and name.probability >= SUREST and text not in WORN_HELD_OR_RIDDEN | PLACES
+    return (
+        name.agrees
+        and name.probability >= MIN_NAME_PROBABILITY
+        and text not in WORN_HELD_OR_RIDDEN | SCENES
+    )

@@ -368,12 +368,12 @@ def shipped_table() -> SenseTable:
 
 def parse_classes(text: str) -> dict[str, ClassSense]:
     """Read lines of `CLASSES`."""
-    found = {}
+    classes = {}
     for line in filter(None, map(str.strip, text.splitlines())):
         left, is_new, parents = line.partition("<")
         name, _, senses = left.partition("=")
-        found[name.strip()] = ClassSense(split(senses), split(parents) if is_new else ())
-    return found
+        classes[name.strip()] = ClassSense(split(senses), split(parents) if is_new else ())
+    return classes
 
 
 def parse_kinds(text: str) -> dict[str, float]:

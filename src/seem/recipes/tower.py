@@ -103,7 +103,7 @@ def start_from_pieces(
     drawn = [sampler.draw(rng) for _ in range(phrases)]
     known = np.flatnonzero(sampler.weights > 0)
     texts = [*(nouns.words[row] for row in known.tolist()), *(text for text, _ in drawn)]
-    wanted = torch.cat((nouns.vectors[torch.from_numpy(known)], stack(drawn)[1])).numpy()
+    targets = torch.cat((nouns.vectors[torch.from_numpy(known)], stack(drawn)[1])).numpy()
     weights = np.concatenate((sampler.weights[known], np.full(phrases, PHRASE_WEIGHT)))
     pieces = [tokenizer.encode(text) for text in texts]
     rows = np.repeat(np.arange(len(pieces)), [len(row) for row in pieces])
@@ -114,7 +114,7 @@ def start_from_pieces(
     weighted = counts.T.multiply(weights).tocsr()
     gram = (weighted @ counts).toarray()
     gram[np.diag_indices_from(gram)] += RIDGE
-    solved = linalg.solve(gram, weighted @ wanted, assume_a="pos", overwrite_a=True)
+    solved = linalg.solve(gram, weighted @ targets, assume_a="pos", overwrite_a=True)
     with torch.no_grad():
         scale = START_LENGTH * math.sqrt(tower.tokens.embedding_dim)
         tower.tokens.weight.copy_(torch.from_numpy(solved * scale))
@@ -161,9 +161,9 @@ def train_tower(
         drawn += [sampler.draw(rng) for _ in range(config.batch)]
         optimizer.zero_grad()
         loss = 0.0
-        for texts, wanted in by_length(drawn, tokenizer):
+        for texts, targets in by_length(drawn, tokenizer):
             vectors = unit_vectors(tower(texts.ids, texts.valid).phrases)
-            priced = direction_loss(vectors, wanted, classes, config) * (len(wanted) / len(drawn))
+            priced = direction_loss(vectors, targets, classes, config) * (len(targets) / len(drawn))
             priced.backward()  # type: ignore[no-untyped-call]
             loss += float(priced.detach())
         torch.nn.utils.clip_grad_norm_(trained.values(), 1.0)
@@ -203,13 +203,13 @@ def read_state(file: Path, tower: TextEncoder, optimizer: torch.optim.AdamW) -> 
 
 def direction_loss(
     vectors: Float[Tensor, "n d"],
-    wanted: Float[Tensor, "n d"],
+    targets: Float[Tensor, "n d"],
     classes: Float[Tensor, "c d"],
     config: TowerConfig,
 ) -> Tensor:
     """Price directions by their cosine, and by how their likeness to the classes differs (cross-entropy)."""
-    cosine = 1 - (vectors * wanted).sum(dim=1)
-    target = (config.sharpness * wanted @ classes.T).softmax(dim=1)
+    cosine = 1 - (vectors * targets).sum(dim=1)
+    target = (config.sharpness * targets @ classes.T).softmax(dim=1)
     entropy = F.cross_entropy(config.sharpness * vectors @ classes.T, target, reduction="none")
     floor = -(target * target.clamp(min=1e-12).log()).sum(dim=1)
     return (cosine + config.class_weight * (entropy - floor)).mean()
@@ -222,7 +222,7 @@ def by_length(
     lengths = [len(tokenizer.encode(text)) for text, _ in drawn]
     ordered = [drawn[i] for i in np.argsort(lengths, kind="stable").tolist()]
     stacked = (stack(ordered[i : i + size]) for i in range(0, len(ordered), size))
-    return [(tokenizer(texts), wanted) for texts, wanted in stacked]
+    return [(tokenizer(texts), targets) for texts, targets in stacked]
 
 
 def rate(step: int, steps: int) -> float:

@@ -105,11 +105,11 @@ class WordNet:
     @cached_property
     def children(self) -> dict[int, tuple[int, ...]]:
         """Numbers of the hyponyms of every synset that has any."""
-        found: dict[int, list[int]] = {}
+        hyponyms: dict[int, list[int]] = {}
         for synset in self.synsets.values():
             for parent in synset.parents:
-                found.setdefault(parent, []).append(synset.number)
-        return {number: tuple(numbers) for number, numbers in found.items()}
+                hyponyms.setdefault(parent, []).append(synset.number)
+        return {number: tuple(numbers) for number, numbers in hyponyms.items()}
 
     @cached_property
     def top_down(self) -> tuple[Synset, ...]:
@@ -127,13 +127,13 @@ class WordNet:
 
     def ancestors(self, number: int) -> set[int]:
         """Numbers of all synsets that this one is a kind of, itself included."""
-        found = {number}
+        ancestors = {number}
         waiting = [number]
         while waiting:
-            new = set(self.synsets[waiting.pop()].parents) - found
-            found |= new
+            new = set(self.synsets[waiting.pop()].parents) - ancestors
+            ancestors |= new
             waiting.extend(new)
-        return found
+        return ancestors
 
     def sense(self, name: str) -> Synset:
         """Return the synset of `word` (its first sense) or `word#3` (its third).
@@ -202,32 +202,32 @@ def read_index(index: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
 
 def read_counts(counts: Path) -> dict[tuple[str, int], int]:
     """Return how often each noun sense was tagged, by lemma and rank of the sense (from 1)."""
-    found = {}
+    tag_counts = {}
     for line in _lines(counts):
         key, rank, count = line.split()
         lemma, is_noun, _ = key.partition(_NOUN_KEY)
         if is_noun:
-            found[lemma.replace("_", " "), int(rank)] = int(count)
-    return found
+            tag_counts[lemma.replace("_", " "), int(rank)] = int(count)
+    return tag_counts
 
 
 def read_gloss_counts(data: Path) -> dict[str, int]:
     """Return how often each word stands in the definitions and examples of a data file."""
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for line in _lines(data):
-        found.update(_WORD.findall(line.partition(" | ")[2].lower()))
-    return dict(found)
+        counts.update(_WORD.findall(line.partition(" | ")[2].lower()))
+    return dict(counts)
 
 
 def read_plurals(exceptions: Path) -> dict[str, tuple[str, ...]]:
     """Return irregular plurals by their singular."""
-    found: dict[str, list[str]] = {}
+    forms: dict[str, list[str]] = {}
     for line in _lines(exceptions):
         plural, *singulars = (word.replace("_", " ") for word in line.split())
         for singular in singulars:
             if plural != singular:
-                found.setdefault(singular, []).append(plural)
-    return {singular: tuple(plurals) for singular, plurals in found.items()}
+                forms.setdefault(singular, []).append(plural)
+    return {singular: tuple(plurals) for singular, plurals in forms.items()}
 
 
 def _lines(path: Path) -> Iterator[str]:

@@ -1,9 +1,9 @@
 """What words mean before any photo is seen: the text tower of nano is made here, in a few minutes, and then kept.
 
-A small tower that learns its words together with the picture gathers all names in one direction while the features
+A small tower that learns its words together with the images gathers all names in one direction while the features
 cannot tell classes apart yet, and stays there. So every class name gets a direction of its own beforehand, in part
 shared with its kind (all animals have something in common, as do all vehicles), and the tower learns to say these
-directions for names, their synonyms and plurals, and for phrases about them. The picture side then learns to match.
+directions for names, their synonyms and plurals, and for phrases about them. The image network then learns to match.
 
 Directions are drawn from a seed; `KINDS` is all that is known about words.
 """
@@ -365,8 +365,8 @@ class Lexicon:
         kinds = {kind: parse(lines) for kind, lines in KINDS.items()}
         count = 1 + len(kinds) + sum(len(names) for names in kinds.values()) + len(QUALITIES)
         rows = iter(directions(count, dim, seed))
-        everybody = next(rows)
-        rest = math.sqrt(max(0.0, 1 - shares.own - shares.kind))
+        common = next(rows)
+        remaining = math.sqrt(max(0.0, 1 - shares.own - shares.kind))
         nouns: dict[str, Tensor] = {}
         for kind, names in kinds.items():
             shared = next(rows)
@@ -374,11 +374,13 @@ class Lexicon:
                 vector = (
                     math.sqrt(shares.own) * next(rows)
                     + math.sqrt(shares.kind) * shared
-                    + rest * everybody
+                    + remaining * common
                 )
                 nouns |= dict.fromkeys((name, *others), F.normalize(vector, dim=0))
             for word in KIND_WORDS.get(kind, ()):
-                nouns[word] = F.normalize(math.sqrt(shares.kind) * shared + rest * everybody, dim=0)
+                nouns[word] = F.normalize(
+                    math.sqrt(shares.kind) * shared + remaining * common, dim=0
+                )
         names_of_all = tuple(name for names in kinds.values() for name in names)
         return cls(nouns, dict(zip(QUALITIES, rows, strict=True)), names_of_all, shares)
 
@@ -394,9 +396,9 @@ class Lexicon:
         template = TEMPLATES[int(rng.integers(len(TEMPLATES)))]
         if template.endswith("{q}") and not quality:
             template = "the {n}"
-        said = f"{noun}s" if rng.random() < 0.15 and not noun.endswith("s") else noun
+        form = f"{noun}s" if rng.random() < 0.15 and not noun.endswith("s") else noun
         gap = "" if template.endswith("{q}") or not quality else " "
-        text = template.format(q=quality + gap, n=said)
+        text = template.format(q=quality + gap, n=form)
         if rng.random() < 0.25:
             other = words[int(rng.integers(len(words)))]
             text = text.rstrip(".") + JOINS[int(rng.integers(len(JOINS)))] + other
@@ -406,12 +408,12 @@ class Lexicon:
 
 def parse(lines: str) -> dict[str, tuple[str, ...]]:
     """Read `name = word, word` lines; a line that ends in a comma goes on in the next."""
-    found = {}
+    entries = {}
     for row in re.sub(r",\s*\n", ", ", lines).splitlines():
         if row.strip():
             name, others = row.split("=", 1)
-            found[name.strip()] = tuple(word.strip() for word in others.split(","))
-    return found
+            entries[name.strip()] = tuple(word.strip() for word in others.split(","))
+    return entries
 
 
 def teach_words(
@@ -434,12 +436,12 @@ def teach_words(
     for step in range(steps):
         rate = min(1.0, (step + 1) / 50) * 0.5 * (1 + math.cos(math.pi * step / steps))
         optimizer.param_groups[0]["lr"] = 2e-3 * max(rate, 0.01)
-        said = [lexicon.phrase(rng) for _ in range(batch)]
+        pairs = [lexicon.phrase(rng) for _ in range(batch)]
         named = torch.from_numpy(rng.permutation(len(anchors))[: len(anchors) // 2])
-        texts = [*(lexicon.names[i] for i in named.tolist()), *(text for text, _ in said)]
-        wanted = torch.cat((anchors[named], torch.stack([vector for _, vector in said])))
+        texts = [*(lexicon.names[i] for i in named.tolist()), *(text for text, _ in pairs)]
+        targets = torch.cat((anchors[named], torch.stack([vector for _, vector in pairs])))
         vectors = unit_vectors(tower(*book(texts)).phrases)
-        loss = (1 - (vectors * wanted).sum(dim=1)).mean()
+        loss = (1 - (vectors * targets).sum(dim=1)).mean()
         # the words of one name are nearer to it than to any other
         loss = loss + 0.1 * F.cross_entropy(vectors[: len(named)] @ anchors.T * 20, named)
         optimizer.zero_grad()

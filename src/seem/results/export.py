@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,15 +27,13 @@ from seem.coco_format import (
 )
 from seem.mask_codec import PackedMask
 from seem.prompts import Prompt
+from seem.results.objects import ObjectColumns
 from seem.results.provenance import Proposal, Provenance
 from seem.version import __version__
 from seem.vocabulary import Vocabulary
 
-if TYPE_CHECKING:
-    from seem.results.results import Results
 
-
-def to_coco_record(results: Results, image_id: int) -> CocoRecord:
+def to_coco_record(results: ObjectColumns, image_id: int) -> CocoRecord:
     """Return one COCO-style object: `images`, `annotations`, `categories`, and `seem` with the provenance."""
     height, width = results.image_hw
     file_name = results.provenance.image_name or "photo"
@@ -47,7 +45,7 @@ def to_coco_record(results: Results, image_id: int) -> CocoRecord:
     )
 
 
-def _to_annotations(results: Results, image_id: int) -> list[CocoAnnotation]:
+def _to_annotations(results: ObjectColumns, image_id: int) -> list[CocoAnnotation]:
     labels, label_scores = results.labels, results.label_scores
     category_ids = results.category_ids.tolist()
     annotations = []
@@ -97,7 +95,7 @@ def to_prompt_records(prompts: Sequence[Prompt]) -> list[dict[str, Any]]:
     return [prompt.to_dict() for prompt in prompts]
 
 
-def to_mask_records(results: Results, output_mode: OutputMode) -> list[MaskRecord]:
+def to_mask_records(results: ObjectColumns, output_mode: OutputMode) -> list[MaskRecord]:
     """Return the objects as segment-anything's automatic mask generator does."""
     records = []
     for row, mask in enumerate(results.packed):
@@ -152,7 +150,7 @@ def to_class_ids(category_ids: NDArray[np.int64], vocabulary: Vocabulary) -> NDA
     return np.array([class_ids.get(number, -1) for number in category_ids.tolist()], dtype=np.int64)
 
 
-def to_annotated_objects(results: Results) -> list[AnnotatedObject]:
+def to_annotated_objects(results: ObjectColumns) -> list[AnnotatedObject]:
     """Return the objects as writers of annotation files take them; labels are computed."""
     rows = zip(results.ids.tolist(), results.packed, results.labels, results.scores, strict=True)
     return [
@@ -161,7 +159,7 @@ def to_annotated_objects(results: Results) -> list[AnnotatedObject]:
     ]
 
 
-def to_geojson_record(results: Results, transform: Sequence[float] | None) -> dict[str, Any]:
+def to_geojson_record(results: ObjectColumns, transform: Sequence[float] | None) -> dict[str, Any]:
     """Return the objects as a GeoJSON FeatureCollection."""
     classes = ClassTable()
     classes.add_all(category for category in results.categories if category["id"])
@@ -169,7 +167,7 @@ def to_geojson_record(results: Results, transform: Sequence[float] | None) -> di
     return to_feature_collection(to_annotated_objects(results), classes, checked)
 
 
-def to_yolo_lines(results: Results, names: Sequence[str] | None) -> list[str]:
+def to_yolo_lines(results: ObjectColumns, names: Sequence[str] | None) -> list[str]:
     """Return the lines of a YOLO label file; `names` are the classes in the order of their indices."""
     if names is None:
         names = [category["name"] for category in results.categories if category["id"]]
@@ -187,7 +185,7 @@ def to_yolo_lines(results: Results, names: Sequence[str] | None) -> list[str]:
     return lines
 
 
-def to_table_columns(results: Results) -> dict[str, Any]:
+def to_table_columns(results: ObjectColumns) -> dict[str, Any]:
     """Return the columns of a table with a row an object; those of time stand in results of a video alone."""
     columns: dict[str, Any] = {"image": [results.provenance.image_name] * len(results)}
     if results.frame is not None:

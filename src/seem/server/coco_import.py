@@ -85,11 +85,11 @@ class CocoImport:
         By the whole path, or else by its last part, if that is unique among the rest of the photos and of the file.
         """
         matches = {name: name for name in names if name in self.image_rows}
-        rest = by_last_part(name for name in names if name not in matches)
+        unmatched = by_last_part(name for name in names if name not in matches)
         listed = by_last_part(name for name in self.image_rows if name not in matches)
-        for last in rest.keys() & listed.keys():
-            if len(rest[last]) == len(listed[last]) == 1:
-                matches[rest[last][0]] = listed[last][0]
+        for last in unmatched.keys() & listed.keys():
+            if len(unmatched[last]) == len(listed[last]) == 1:
+                matches[unmatched[last][0]] = listed[last][0]
         return matches
 
     def objects_of_only(self, name: str, hw: tuple[int, int]) -> list[ImportedObject]:
@@ -98,7 +98,7 @@ class CocoImport:
         if listed is None and len(self.image_rows) == 1:
             listed = next(iter(self.image_rows))
         if listed is None:
-            raise ValueError(f"The file lists no photo {name}; {self._what_it_lists()}.")
+            raise ValueError(f"The file lists no photo {name}; {self._listed_photos()}.")
         return self.objects_of(listed, name, hw)
 
     def objects_of(self, listed: str, name: str, hw: tuple[int, int]) -> list[ImportedObject]:
@@ -145,7 +145,7 @@ class CocoImport:
                 return ImportedObject(label, score_of(row), one.counts, one.area)
         return None
 
-    def _what_it_lists(self) -> str:
+    def _listed_photos(self) -> str:
         if not self.image_rows:
             return "it lists none"
         first, *others = self.image_rows

@@ -58,7 +58,7 @@ class StoredVideo:
         """Decode one frame, H x W x 3; `Problem` for one that is not there."""
         frames = self.open().forward()
         for frame in islice(frames, index, None):
-            return np.asarray(frame.picture)
+            return np.asarray(frame.image)
         raise Problem("not-found", f"{self.name} has no frame {index}; frames count from 0.")
 
     def close(self) -> None:
@@ -101,7 +101,7 @@ def probe_video(path: Path, name: str, num_bytes: int, max_pixels: int) -> Store
         first = next(video.forward())
     except SeemError as error:
         raise Problem("unreadable", without_path(str(error), path, name)) from None
-    return StoredVideo(path, name, num_bytes, read_image(first.picture).hw, video.num_frames)
+    return StoredVideo(path, name, num_bytes, read_image(first.image).hw, video.num_frames)
 
 
 def without_path(message: str, path: Path, name: str) -> str:

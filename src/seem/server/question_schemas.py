@@ -153,14 +153,8 @@ class EverythingQuestion(Question):
 
     def answer(self, image: EncodedImage, _find_image: FindImage) -> Results:
         """Ask the image."""
-        return image.everything(
-            self.points_per_side,
-            pred_iou_threshold=self.pred_iou_threshold,
-            stability_score_threshold=self.stability_score_threshold,
-            box_nms_threshold=self.box_nms_threshold,
-            crop_n_layers=self.crop_n_layers,
-            min_mask_region_area=self.min_mask_region_area,
-        )
+        options = self.model_dump(exclude={"masks", "labels"})
+        return image.everything(**options)
 
 
 class SegmentQuestion(Question):

@@ -70,7 +70,7 @@ class Service:
         self.storage = WorkerPool("storage", STORAGE_WORKERS, limits.queued)
         self.folder = new_temporary_folder()
         self._undo_hooks = make_interruptible(self.model.network)
-        self._watch()
+        self._add_gauges()
         self.is_ready = True
 
     async def ask(
@@ -144,21 +144,21 @@ class Service:
 
         return timed
 
-    def _watch(self) -> None:
+    def _add_gauges(self) -> None:
         pools = (self.quick, self.heavy, self.tracking, self.storage)
         stores: dict[str, RecentStore[Any]] = {
             "images": self.images,
             "videos": self.videos,
             "jobs": self.jobs,
         }
-        watch = self.telemetry.watch
-        watch("seem_pending_work", "Work that waits or runs, by pool.",
+        add_gauge = self.telemetry.add_gauge
+        add_gauge("seem_pending_work", "Work that waits or runs, by pool.",
               lambda: {pool.name: pool.num_pending for pool in pools})  # fmt: skip
-        watch("seem_stored_items", "What is stored.",
+        add_gauge("seem_stored_items", "What is stored.",
               lambda: {name: len(store) for name, store in stores.items()})  # fmt: skip
-        watch("seem_stored_bytes", "Bytes of what is stored.",
+        add_gauge("seem_stored_bytes", "Bytes of what is stored.",
               lambda: {name: store.num_bytes for name, store in stores.items()})  # fmt: skip
-        watch("seem_evicted_items", "Items that left to make room.",
+        add_gauge("seem_evicted_items", "Items that left to make room.",
               lambda: {name: store.num_evicted for name, store in stores.items()})  # fmt: skip
 
 

@@ -39,7 +39,7 @@ class Telemetry:
             "seem_cancelled", "Requests whose client went away.", registry=self.registry
         )
 
-    def watch(self, name: str, description: str, read: Any) -> None:
+    def add_gauge(self, name: str, description: str, read: Any) -> None:
         """Add a gauge whose values, by one label, are read when metrics are."""
         self.registry.register(ReadGauge(name, description, read))
 

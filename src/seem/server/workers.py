@@ -19,7 +19,7 @@ from seem.server.problems import Problem
 Answer = TypeVar("Answer")
 
 MAX_RETRY_SECONDS = 60
-FIRST_GUESS_SECONDS = 0.1  # of one piece of work, before any has been measured
+INITIAL_ESTIMATE_SECONDS = 0.1  # of one piece of work, before any has been measured
 SMOOTHING = 0.2  # weight of the newest duration in the moving average
 
 
@@ -102,7 +102,7 @@ class WorkerPool:
         )
         self._pending: set[Cancellation] = set()
         self._lock = threading.Lock()
-        self._mean_seconds = FIRST_GUESS_SECONDS
+        self._mean_seconds = INITIAL_ESTIMATE_SECONDS
         self._is_closed = False
 
     @property

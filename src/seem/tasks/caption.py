@@ -1,7 +1,7 @@
 """Words for a picture, or for a region of it: greedy decoding with X-Decoder's caption rows.
 
 X-Decoder, section 3.2 (captioning); official `forward_captioning`. Every step encodes the words so far with the text
-tower, lets them read the picture and the object queries, and takes the likeliest next word.
+tower, lets them read the image and the object queries, and takes the likeliest next word.
 """
 
 from __future__ import annotations

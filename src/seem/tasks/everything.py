@@ -10,7 +10,7 @@ The file reads from the top: the settings, the views together, the search in one
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass
 from numbers import Integral
 
 import numpy as np
@@ -51,13 +51,17 @@ RANGES = {
 
 
 @dataclass(frozen=True, slots=True)
-class EverythingSettings:
-    """How to search, in segment-anything's names; `EncodedImage.everything` says what each is. Checks itself."""
+class EverythingOptions:
+    """How to search, in segment-anything's names; `EncodedImage.everything` says what each is. Checks itself.
+
+    A threshold that is None is the model's own.
+    """
 
     points_per_side: int = 16
+    _: KW_ONLY
     points_per_batch: int = 64
-    pred_iou_threshold: float = 0.7
-    stability_score_threshold: float = 0.85
+    pred_iou_threshold: float | None = None
+    stability_score_threshold: float | None = None
     stability_score_offset: float = 1.0
     box_nms_threshold: float = 0.7
     crop_n_layers: int = 0
@@ -68,8 +72,9 @@ class EverythingSettings:
 
     def __post_init__(self) -> None:
         for name in THRESHOLDS:
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be between 0 and 1.")
+            threshold = getattr(self, name)
+            if threshold is not None and not 0 <= threshold <= 1:
+                raise ValueError(f"{name} is {threshold}; it must be between 0 and 1.")
         for name, (minimum, maximum) in RANGES.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, Integral):
@@ -89,6 +94,27 @@ class EverythingSettings:
                 f"crop_overlap_ratio is {self.crop_overlap_ratio}; it must be at least 0 and below 1."
             )
 
+    def with_thresholds(self, predicted_iou: float, stability_score: float) -> EverythingSettings:
+        """Return the settings of a search: with these thresholds where none were given."""
+        given = asdict(self)
+        if self.pred_iou_threshold is None:
+            given["pred_iou_threshold"] = predicted_iou
+        if self.stability_score_threshold is None:
+            given["stability_score_threshold"] = stability_score
+        return EverythingSettings(**given)
+
+    def points_in_layer(self, layer: int) -> int:
+        """Return how many points stand along a side of a crop of that layer; the image itself is layer 0."""
+        return self.points_per_side // int(self.crop_n_points_downscale_factor**layer)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EverythingSettings(EverythingOptions):
+    """Options in which every threshold has a value."""
+
+    pred_iou_threshold: float = 0.7
+    stability_score_threshold: float = 0.85
+
     @property
     def rule(self) -> str:
         """The settings in one line, for the record that goes with a result; thresholds as segment-anything spells them.
@@ -99,10 +125,6 @@ class EverythingSettings:
         for name, value in asdict(self).items():
             settings.append(f"{name.replace('_threshold', '_thresh')} {value:.6g}")
         return "everything: " + ", ".join(settings)
-
-    def points_in_layer(self, layer: int) -> int:
-        """Return how many points stand along a side of a crop of that layer; the image itself is layer 0."""
-        return self.points_per_side // int(self.crop_n_points_downscale_factor**layer)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from torch import Tensor
 from seem.models.decoder.decoder import ImageEncoding
 from seem.models.decoder.draws import Draws
 from seem.models.decoder.policy import RowKind
-from seem.models.mask_refiner import OUTLINE_LOGIT, prompt_maps
+from seem.models.mask_refiner import OUTLINE_LOGIT, MaskRefiner, prompt_maps
 from seem.models.segmenter import Segmenter, unit_vectors
 from seem.models.structures import (
     DecoderQuery,
@@ -148,10 +148,9 @@ def segment_objects(
     Which query answers: the one that agrees most with the positive marks; without those, with the text; without text,
     with the reference.
     """
-    policy = model.decoder.policy
     tokens = model.encode_prompts(prompts, image, draws)
     marked = prompts.inside.flatten(2).any(dim=-1)
-    if reference is not None and policy.reference is RowKind.VISUAL_TOKENS:
+    if reference is not None and model.decoder.policy.reference is RowKind.VISUAL_TOKENS:
         tokens, reference = replace_visual_tokens(tokens, reference), None
         marked = torch.ones_like(marked)
     query = DecoderQuery(
@@ -163,10 +162,7 @@ def segment_objects(
         num_objects=tokens.num_objects,
         composed=phrases is not None,
     )
-    assert policy.visual is not None
-    output = model.decode(image, query, frozenset({policy.visual}), draws)
-    queries = output.visual if policy.visual is RowKind.VISUAL else output.object
-    assert queries is not None
+    queries = decode_visual(model, image, query, draws)
     scores = prompt_agreement(queries, tokens.positive_vectors)
     if reference is not None:
         reference_scores = prompt_agreement(queries, reference.positive_vectors)
@@ -178,12 +174,40 @@ def segment_objects(
     coarse = image.pixels.mask_features.logits(chosen.mask_embeddings)
     if model.mask_refiner is None:
         return ObjectMasks(coarse, None, chosen.class_vectors)
+    return refine_masks(
+        model.mask_refiner, image, prompts, previous, text_vectors, chosen, coarse, top
+    )
+
+
+def decode_visual(
+    model: Segmenter, image: ImageEncoding, query: DecoderQuery, draws: Draws
+) -> QueryOutputs:
+    """Run the queries that answer visual prompts: those of each object, or the object queries (`Policy.visual`)."""
+    kind = model.decoder.policy.visual
+    assert kind is not None
+    output = model.decode(image, query, frozenset({kind}), draws)
+    queries = output.visual if kind is RowKind.VISUAL else output.object
+    assert queries is not None
+    return queries
+
+
+def refine_masks(
+    refiner: MaskRefiner,
+    image: ImageEncoding,
+    prompts: VisualPrompts,
+    previous: Float[Tensor, "b n h w"] | None,
+    text_vectors: Float[Tensor, "b n d"] | None,
+    chosen: ChosenQueries,
+    coarse: Float[Tensor, "b n h w"],
+    top: int,
+) -> ObjectMasks:
+    """Refine the coarse masks of the chosen queries, and predict the IoU of each; masks end near their bounds."""
     similarity = None
     if image.text_map is not None and text_vectors is not None:
         similarity = text_similarity_maps(image.text_map, text_vectors)
     maps = prompt_maps(prompts, coarse, previous, similarity)
     ambiguous = has_marks_alone(prompts, text_vectors, previous)
-    refined = model.mask_refiner.best_masks(
+    refined = refiner.best_masks(
         image.pixels.mask_features.maps, maps, chosen.class_vectors, ambiguous, top
     )
     copies = refined.logits.shape[1] // maps.shape[1]
@@ -306,7 +330,7 @@ def obey_clicks(
     """Put clicked cells on the side of the mask that their clicks say; a mask that obeys them is returned as it is.
 
     Where a mask disobeys, a bump (a Gaussian of `CLICK_REACH` roots of the mask's area) is added around the click, so
-    that the outline bends instead of a speck appearing. The neighbours of the cell are brought along, for interpolation
+    that the outline bends and no component is added. The neighbours of the cell are brought along, for interpolation
     to image size mixes them. Of clicks that contradict each other the last one counts.
     """
     sigma = CLICK_REACH * float((logits > 0).sum().sqrt())
@@ -345,7 +369,7 @@ def distinct_answers(answers: Sequence[ObjectAnswer], count: int) -> Sequence[Ob
 
 
 def distinct_masks(masks: Bool[Tensor, "n h w"], max_iou: float = DUPLICATE_IOU) -> list[int]:
-    """Return the rows of masks whose IoU with every mask kept before is at most `max_iou`.
+    """Return the rows of masks whose IoU with every mask selected before is at most `max_iou`.
 
     An empty mask is left out, but for the first.
     """
@@ -353,12 +377,12 @@ def distinct_masks(masks: Bool[Tensor, "n h w"], max_iou: float = DUPLICATE_IOU)
     areas = flat.sum(dim=1)
     intersection = flat @ flat.T
     iou = intersection / (areas[:, None] + areas[None] - intersection).clamp(min=1)
-    kept: list[int] = []
+    selected: list[int] = []
     for row in range(len(masks)):
-        is_duplicate = any(iou[row, other] > max_iou for other in kept)
+        is_duplicate = any(iou[row, other] > max_iou for other in selected)
         if row == 0 or (areas[row] > 0 and not is_duplicate):
-            kept.append(row)
-    return kept
+            selected.append(row)
+    return selected
 
 
 def to_stride4(

@@ -59,14 +59,14 @@ def categories_from_text_map(class_logits: Float[Tensor, "n k1"]) -> MaskCategor
 def _with_minimum(category: Tensor, scores: Tensor, is_certain: Tensor) -> MaskCategories:
     """Leave out the categories of masks that are not certain enough."""
     categories: list[int | None] = []
-    kept_scores = []
+    category_scores = []
     for index, score, certain in zip(
         category.tolist(), scores.tolist(), is_certain.tolist(), strict=True
     ):
         if certain:
             categories.append(index)
-            kept_scores.append(score)
+            category_scores.append(score)
         else:
             categories.append(None)
-            kept_scores.append(0.0)
-    return MaskCategories(tuple(categories), tuple(kept_scores))
+            category_scores.append(0.0)
+    return MaskCategories(tuple(categories), tuple(category_scores))

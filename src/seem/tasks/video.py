@@ -202,7 +202,7 @@ class VideoMemory:
 
     def follow(self, features: Float[Tensor, "d h w"]) -> Float[Tensor, "h w"]:
         """Find the object in the next frame and remember it: its cover (0-1), zeros where it is not visible."""
-        match = self._find(features)
+        match = self._match(features)
         if match.num_cells < min(MIN_CELLS, max(1.0, FOREGROUND_THRESHOLD * self._size)):
             if self.recent:
                 self._add_key_frame(*self.recent[0])
@@ -228,17 +228,17 @@ class VideoMemory:
         frames = [*self.prompted, *self.key_frames]
         return frames[-1].size if frames else 0.0
 
-    def _find(self, features: Float[Tensor, "d h w"]) -> ObjectMatch:
+    def _match(self, features: Float[Tensor, "d h w"]) -> ObjectMatch:
         if not self.prompted:
             return ObjectMatch.nothing(features)
         if not self.recent:
-            return self._find_again(features)
+            return self._match_reappeared(features)
         match = match_near(features, list(self.recent), list(self.prompted))
         if match.continuity >= MIN_CONTINUITY_RATIO * self.continuity:
             return match
         return ObjectMatch.nothing(features)
 
-    def _find_again(self, features: Float[Tensor, "d h w"]) -> ObjectMatch:
+    def _match_reappeared(self, features: Float[Tensor, "d h w"]) -> ObjectMatch:
         """Search for an object that was not visible in the frame before."""
         match = match_everywhere(features, [*self.prompted, *self.key_frames])
         smallest, largest = SIZE_RANGE

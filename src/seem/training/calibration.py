@@ -59,13 +59,13 @@ def calibrate_presence(
     for dataset in datasets:
         for record in sample_evenly(dataset.images, most):
             complete = dataset.complete_names(record)
-            shown = {each.category.text for each in dataset.objects[record.id]}
+            present_names = {each.category.text for each in dataset.objects[record.id]}
             scores = (
                 dense_recognizer(model.encode(dataset.pixels(record))).presence(vectors).tolist()
             )
             for name, score in zip(model.classes.names, scores, strict=True):
                 probability = _raw_probability(score, midpoint)
-                if name in shown & complete:
+                if name in present_names & complete:
                     present.append(probability)
                 elif name in complete:
                     absent.append(probability)

@@ -377,12 +377,12 @@ def matched_mask_losses(
     )
     logits = sample_at(matched[:, None], points, align_corners=False)[:, 0]
     points_by_image = torch.split(points, [len(match.queries) for match in matches])
-    wanted = []
+    sampled_truths = []
     for truth, match, image_points in zip(targets, matches, points_by_image, strict=True):
         masks = truth.masks[match.objects, None].to(logits.dtype)
         sampled = sample_at(masks, image_points, align_corners=False)
-        wanted.append(sampled[:, 0])
-    truths = torch.cat(wanted)
+        sampled_truths.append(sampled[:, 0])
+    truths = torch.cat(sampled_truths)
     return mask_bce(logits, truths, count), mask_dice(logits, truths, count)
 
 

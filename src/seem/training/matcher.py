@@ -95,8 +95,8 @@ def match_visual_queries(
 
     points = draw((1, num_points, 2)).to(mask_logits.device).expand(len(objects), -1, -1)
     predicted = sample_at(own_masks, points, align_corners=False)
-    wanted = sample_at(masks[objects, None].to(predicted.dtype), points, align_corners=False)
-    cost = costs.bce * bce_costs(predicted, wanted) + costs.dice * dice_costs(predicted, wanted)
+    truth = sample_at(masks[objects, None].to(predicted.dtype), points, align_corners=False)
+    cost = costs.bce * bce_costs(predicted, truth) + costs.dice * dice_costs(predicted, truth)
     best = (cost[..., 0] - costs.name * own_similarity.softmax(dim=-1)).argmin(dim=-1)
     return Match(queries=objects * per_object + best, objects=objects)
 
@@ -120,8 +120,8 @@ def mask_costs(
     """Return the cost of every pair of masks, at points that all of them share; resolutions may differ."""
     points = draw((1, num_points, 2)).to(mask_logits.device)
     predicted = sample_at(mask_logits[None], points, align_corners=False)[0]
-    wanted = sample_at(masks[None].to(predicted.dtype), points, align_corners=False)[0]
-    return costs.bce * bce_costs(predicted, wanted) + costs.dice * dice_costs(predicted, wanted)
+    truth = sample_at(masks[None].to(predicted.dtype), points, align_corners=False)[0]
+    return costs.bce * bce_costs(predicted, truth) + costs.dice * dice_costs(predicted, truth)
 
 
 def bce_costs(

@@ -38,7 +38,7 @@ class PromptMix:
     """Of the text prompts: share that names a class which is not in the image."""
     negative: float = 0.25
     """Of the visual prompts: share with negative marks."""
-    habits: StrokeDistribution = DEFAULT_STROKES
+    strokes: StrokeDistribution = DEFAULT_STROKES
     """How visual prompts are drawn."""
     repeat_objects: bool = True
     """Whether an image of few objects is asked about them again, by other visual prompts."""
@@ -231,7 +231,7 @@ def visual_target(
     truth = sample.masks[index]
     valid = np.zeros_like(truth)
     valid[: sample.valid_hw[0], : sample.valid_hw[1]] = True
-    drawn = sample_prompt(truth, rng, mix.habits)
+    drawn = sample_prompt(truth, rng, mix.strokes)
     marks = drawn.mask & valid
     negative = None
     if rng.random() < mix.negative:
@@ -252,7 +252,7 @@ def visual_target(
 def _bounds_object(drawn: SimulatedPrompt, mix: PromptMix) -> bool:
     """Return whether a drawn prompt limits its object: a box, or the area of a polygon."""
     if drawn.kind is PromptKind.POLYGON:
-        return mix.habits.polygon_rule == "filled"
+        return mix.strokes.polygon_rule == "filled"
     return drawn.kind is PromptKind.BOX
 
 

@@ -31,7 +31,7 @@ CENTRE_WEIGHT = (
 
 
 def draw_label_plates(
-    picture: Image.Image,
+    image: Image.Image,
     top_mask: NDArray[np.int32],
     labels: Sequence[str],
     colours: Sequence[Colour],
@@ -44,7 +44,7 @@ def draw_label_plates(
     or it would name its neighbour. Left out is a plate without a free spot, one that is far larger than its object, and
     one that would hide too much of the image.
     """
-    num_pixels = picture.width * picture.height
+    num_pixels = image.width * image.height
     font_size = max(MIN_FONT_SIZE, round(math.sqrt(num_pixels) / FONT_SIZES_PER_SIDE))
     occupied = list(clicks)
     hidden = 0
@@ -60,8 +60,8 @@ def draw_label_plates(
         if box is None:
             continue
         if _inside_ratio(top_mask, index, box) <= TIED_RATIO:
-            _draw_tie(picture, box, visible, masks[index].box, colours[index])
-        picture.paste(plate, box[:2], plate)
+            _draw_tie(image, box, visible, masks[index].box, colours[index])
+        image.paste(plate, box[:2], plate)
         occupied.append(box)
         hidden += area
 
@@ -102,7 +102,7 @@ def _make_plate(label: str, colour: Colour, font_size: int) -> Image.Image:
 
 
 def _draw_tie(
-    picture: Image.Image, plate: PixelBox, visible: NDArray[np.bool_], box: PixelBox, colour: Colour
+    image: Image.Image, plate: PixelBox, visible: NDArray[np.bool_], box: PixelBox, colour: Colour
 ) -> None:
     """Draw a line from a plate to the pixel of its object that is nearest to the object's middle."""
     rows, columns = np.nonzero(visible)
@@ -112,7 +112,7 @@ def _draw_tie(
     x, y = box[0] + int(columns[nearest]), box[1] + int(rows[nearest])
     x0, y0, x1, y1 = plate
     start = (min(max(x, x0), x1 - 1), min(max(y, y0), y1 - 1))
-    draw, width = ImageDraw.Draw(picture), line_width(picture)
+    draw, width = ImageDraw.Draw(image), line_width(image)
     for breadth, shade in ((2 * width + 1, WHITE), (width, colour)):
         draw.line([start, (x, y)], fill=shade, width=breadth)
         reach = breadth / 2 + width

@@ -42,13 +42,13 @@ def draw_overlay(
         )
     colours = _object_colours(categories)
     top_mask, edges = _stack(masks, pixels.shape[:2])
-    picture = _paint(pixels, top_mask, edges, colours, alpha)
+    image = _paint(pixels, top_mask, edges, colours, alpha)
     for prompt in prompts:
-        draw_prompt(picture, prompt)
+        draw_prompt(image, prompt)
     if labels is not None:
-        clicks = [click_box(picture, prompt) for prompt in prompts if isinstance(prompt, Point)]
-        draw_label_plates(picture, top_mask, labels, colours, masks, clicks)
-    return picture
+        clicks = [click_box(image, prompt) for prompt in prompts if isinstance(prompt, Point)]
+        draw_label_plates(image, top_mask, labels, colours, masks, clicks)
+    return image
 
 
 def cut_out(read: Callable[[PixelBox], NDArray[np.uint8]], mask: PackedMask) -> Image.Image:

@@ -18,36 +18,36 @@ LINES_PER_SIDE = 250  # a line is this part of the image's side wide
 SUPERSAMPLING = 4  # small shapes are drawn this much larger, then reduced
 
 
-def line_width(picture: Image.Image) -> int:
+def line_width(image: Image.Image) -> int:
     """Return the width of lines on a picture of that size, in pixels."""
-    return max(1, round(math.sqrt(picture.width * picture.height) / LINES_PER_SIDE))
+    return max(1, round(math.sqrt(image.width * image.height) / LINES_PER_SIDE))
 
 
-def draw_prompt(picture: Image.Image, prompt: Prompt) -> None:
+def draw_prompt(image: Image.Image, prompt: Prompt) -> None:
     """Draw one prompt; masks, phrases and references are not drawn."""
     match prompt:
         case Point():
-            _draw_click(picture, prompt)
+            _draw_click(image, prompt)
         case Stroke():
-            _draw_line(picture, prompt.positions, prompt.positive)
+            _draw_line(image, prompt.positions, prompt.positive)
         case Scribble():
             for positions in prompt.positions:
-                _draw_line(picture, positions, prompt.positive)
+                _draw_line(image, positions, prompt.positive)
         case Polygon():
-            _draw_line(picture, (*prompt.positions, prompt.positions[0]), prompt.positive)
+            _draw_line(image, (*prompt.positions, prompt.positions[0]), prompt.positive)
         case Box(x0, y0, x1, y1):
-            _draw_line(picture, ((x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0)), prompt.positive)
+            _draw_line(image, ((x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0)), prompt.positive)
         case Mask() | Text() | Reference() | Audio():
             pass
 
 
-def _draw_line(picture: Image.Image, positions: Sequence[Coordinates], positive: bool) -> None:
+def _draw_line(image: Image.Image, positions: Sequence[Coordinates], positive: bool) -> None:
     """Draw a coloured line on a broader white one."""
-    draw = ImageDraw.Draw(picture)
-    width = line_width(picture)
+    draw = ImageDraw.Draw(image)
+    width = line_width(image)
     colour = POSITIVE if positive else NEGATIVE
     for breadth, fill in ((3 * width, WHITE), (width, colour)):
-        for piece in _pieces_near(positions, picture.size, 2 * width):
+        for piece in _pieces_near(positions, image.size, 2 * width):
             draw.line(piece, fill=fill, width=breadth, joint="curve")
 
 
@@ -66,9 +66,9 @@ def _pieces_near(
         yield [(x0, y0), (x1, y1)]
 
 
-def _draw_click(picture: Image.Image, point: Point) -> None:
+def _draw_click(image: Image.Image, point: Point) -> None:
     """Draw a disc with a white rim, and a plus or a minus on it."""
-    left, top, right, _ = click_box(picture, point)
+    left, top, right, _ = click_box(image, point)
     side = (right - left) * SUPERSAMPLING
     disc = Image.new("RGBA", (side, side), (0, 0, 0, 0))
     draw = ImageDraw.Draw(disc)
@@ -82,11 +82,11 @@ def _draw_click(picture: Image.Image, point: Point) -> None:
     if point.positive:
         draw.rectangle((bar_low, bar_start, bar_high, bar_end), fill=(*WHITE, 255))
     disc = disc.reduce(SUPERSAMPLING)
-    picture.paste(disc, (left, top), disc)
+    image.paste(disc, (left, top), disc)
 
 
-def click_box(picture: Image.Image, point: Point) -> PixelBox:
+def click_box(image: Image.Image, point: Point) -> PixelBox:
     """Return the box that the disc of a click covers."""
-    radius = max(2, 3 * line_width(picture))
+    radius = max(2, 3 * line_width(image))
     x, y = (int(coordinate) for coordinate in point.position)
     return x - radius, y - radius, x + radius + 1, y + radius + 1

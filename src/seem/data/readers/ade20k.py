@@ -25,11 +25,11 @@ from seem.data.image_files import (
     first_file,
     first_folder,
     folder_names,
-    images_by_stem,
     list_images,
     path_inside,
     read_channels_of_size,
     read_labels_of_size,
+    relative_stem,
 )
 from seem.data.label_map import LabelMap
 from seem.data.layout import Layout, incomplete_layout_error, sort_splits
@@ -40,8 +40,8 @@ from seem.data.readers.label_maps import (
     label_map_of_classes,
     label_map_of_segments,
     number_segments,
-    pair_by_stem,
     pair_images,
+    pair_in_folders,
     remap_values,
     thing_ids,
 )
@@ -70,10 +70,7 @@ def read_ade20k(path: Path, split: str) -> LazyDataset:
             "ADE20K (150 classes)", path, f"images/{split} and annotations/{split}"
         )
     categories = class_list("ade20k")
-    label_files = images_by_stem(label_folder)
-    pairs = []
-    for file, expected in pair_by_stem(list_images(image_folder), label_folder):
-        pairs.append((file, label_files.get(file.stem, expected)))
+    pairs = pair_in_folders(image_folder, label_folder)
     panoptic_file = path / f"ade20k_panoptic_{_PANOPTIC_SPLITS.get(split, split)}.json"
     object_folder = path / "annotations_instance" / split
     labelled = "semantic"
@@ -86,15 +83,14 @@ def read_ade20k(path: Path, split: str) -> LazyDataset:
     def read_map(image: ImageRecord) -> LabelMap:
         assert image.semantic_path is not None
         category_ids = read_labels_of_size(image.semantic_path, image.hw, image.image_frame)
-        row = panoptic_rows.get(image.path.stem)
+        name = relative_stem(image.path, image_folder)
+        row = panoptic_rows.get(name) or panoptic_rows.get(image.path.stem)
         if row is not None:
             file = path_inside(panoptic_file.with_suffix(""), row["file_name"])
             labels = read_panoptic(file, row["segments_info"], image, by_panoptic_id)
             return _with_semantic(labels, category_ids)
         if object_folder.is_dir():
-            return _combine_maps(
-                category_ids, object_folder / f"{image.path.stem}.png", categories, image
-            )
+            return _combine_maps(category_ids, object_folder / f"{name}.png", categories, image)
         return label_map_of_classes(category_ids, categories, image, category_ids == 0)
 
     return LazyDataset(
@@ -156,11 +152,16 @@ def _with_semantic(labels: LabelMap, category_ids: Int32[np.ndarray, "h w"]) -> 
 
 
 def _read_panoptic_rows(file: Path) -> dict[str, dict[str, Any]]:
-    """Return the rows of COCO's panoptic format by name of the image; none without such a file."""
+    """Return the rows of COCO's panoptic format by path of the image, and by its name; none without such a file."""
     if not file.is_file():
         return {}
     rows = CocoDocument.read(file).annotations
-    return {Path(str(row["file_name"])).stem: dict(row) for row in rows}
+    by_name: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        path = Path(str(row["file_name"])).with_suffix("")
+        by_name[path.as_posix()] = dict(row)
+        by_name.setdefault(path.name, dict(row))
+    return by_name
 
 
 def _splits(path: Path) -> tuple[str, ...]:
@@ -241,7 +242,7 @@ def _pair_full_files(path: Path, split: str) -> list[tuple[Path, Path]]:
     label_folder = path / "annotations_detectron2" / split
     image_folder = path / "images_detectron2" / split
     if label_folder.is_dir() and image_folder.is_dir():
-        return pair_by_stem(list_images(image_folder), label_folder, ".tif")
+        return pair_in_folders(image_folder, label_folder, ".tif")
     raise incomplete_layout_error(
         "full ADE20K",
         path,

@@ -1,11 +1,13 @@
 """BDD100K: 19 classes, or 40 classes with objects.
 
 images/10k/<split>/*.jpg  labels/sem_seg/masks/<split>/*.png          19 classes from 0, 255 = void
+images/<split>/*.jpg      labels/<split>/*_train_id.png               the same, as published in 2018 (seg/)
 labels/pan_seg/bitmasks/<split>/*.png       40 classes; R = class, G = flags, B A = object
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,6 @@ import numpy as np
 from seem.data.classes import class_list
 from seem.data.image_files import (
     folder_names,
-    list_images,
     read_channels_of_size,
     read_labels_of_size,
     relative_name,
@@ -26,23 +27,39 @@ from seem.data.readers.label_maps import (
     label_map_of_classes,
     label_map_of_segments,
     number_segments,
-    pair_by_stem,
     pair_images,
+    pair_in_folders,
 )
 from seem.data.records import DataError, Flaw, FlawKind, ImageRecord
 
 _VOID_VALUE = 255
 _CROWD_FLAG, _IGNORED_FLAG = 2, 1  # bits of the green channel
 _CLASS_FACTOR = 65536  # segment ids: 1 + 65536 x class + object
-_IMAGE_FOLDER = Path("images", "10k")
-_SEMANTIC_FOLDER = Path("labels", "sem_seg", "masks")
-_PANOPTIC_FOLDER = Path("labels", "pan_seg", "bitmasks")
+
+
+@dataclass(frozen=True, slots=True)
+class _Release:
+    """Where a release has its images and its maps, and what the names of the maps end in."""
+
+    images: Path
+    maps: Path
+    ending: str = ".png"
+
+    def folders(self, path: Path, split: str) -> tuple[Path, Path]:
+        """Return the folders of the images and of the maps of a part."""
+        return path / self.images / split, path / self.maps / split
+
+
+_SEMANTIC = _Release(Path("images", "10k"), Path("labels", "sem_seg", "masks"))
+_SEMANTIC_2018 = _Release(Path("images"), Path("labels"), "_train_id.png")
+_PANOPTIC = _Release(Path("images", "10k"), Path("labels", "pan_seg", "bitmasks"))
 
 
 def read_bdd100k(path: Path, split: str) -> LazyDataset:
     """Open one part of BDD100K with 19 classes."""
-    folders = path / _IMAGE_FOLDER / split, path / _SEMANTIC_FOLDER / split
-    images, flaws = _pair_bdd_images(path, folders, split, "semantic", "bdd100k")
+    release = _semantic_release(path)
+    folders = release.folders(path, split)
+    images, flaws = _pair_bdd_images(path, release, split, "semantic", "bdd100k")
     categories = class_list("bdd100k")
 
     def read_map(image: ImageRecord) -> LabelMap | None:
@@ -69,8 +86,8 @@ def read_bdd100k(path: Path, split: str) -> LazyDataset:
 
 def read_bdd100k_panoptic(path: Path, split: str) -> LazyDataset:
     """Open one part of BDD100K with 40 classes and objects."""
-    folders = path / _IMAGE_FOLDER / split, path / _PANOPTIC_FOLDER / split
-    images, flaws = _pair_bdd_images(path, folders, split, "panoptic", "bdd100k_panoptic")
+    folders = _PANOPTIC.folders(path, split)
+    images, flaws = _pair_bdd_images(path, _PANOPTIC, split, "panoptic", "bdd100k_panoptic")
     categories = class_list("bdd100k_panoptic")
 
     def read_map(image: ImageRecord) -> LabelMap | None:
@@ -113,25 +130,35 @@ def read_bdd100k_panoptic(path: Path, split: str) -> LazyDataset:
 
 def _pair_bdd_images(
     path: Path,
-    folders: tuple[Path, Path],
+    release: _Release,
     split: str,
     labelled: str,
     set_name: str,
 ) -> tuple[tuple[ImageRecord, ...], tuple[Flaw, ...]]:
+    folders = release.folders(path, split)
     image_folder, label_folder = folders
     if not image_folder.is_dir() or not label_folder.is_dir():
         names = " and ".join(relative_name(folder, path) for folder in folders)
         raise incomplete_layout_error("BDD100K", path, names)
-    pairs = pair_by_stem(list_images(image_folder), label_folder)
+    pairs = pair_in_folders(image_folder, label_folder, release.ending)
     return pair_images(pairs, set_name, split, labelled)
+
+
+def _semantic_release(path: Path) -> _Release:
+    return _SEMANTIC_2018 if _is_of_2018(path) else _SEMANTIC
+
+
+def _is_of_2018(path: Path) -> bool:
+    maps = (path / _SEMANTIC_2018.maps).glob(f"*/*{_SEMANTIC_2018.ending}")
+    return (path / _SEMANTIC_2018.images).is_dir() and any(maps)
 
 
 BDD100K = Layout(
     kind="bdd100k",
     title="BDD100K, 19 classes",
     expects="images/10k/<split> and labels/sem_seg/masks/<split>",
-    fits=lambda path: (path / _SEMANTIC_FOLDER).is_dir(),
-    splits=lambda path: sort_splits(folder_names(path / _SEMANTIC_FOLDER)),
+    fits=lambda path: (path / _SEMANTIC.maps).is_dir() or _is_of_2018(path),
+    splits=lambda path: sort_splits(folder_names(path / _semantic_release(path).maps)),
     read=read_bdd100k,
 )
 
@@ -139,7 +166,7 @@ BDD100K_PANOPTIC = Layout(
     kind="bdd100k_panoptic",
     title="BDD100K, 40 classes with objects",
     expects="images/10k/<split> and labels/pan_seg/bitmasks/<split>",
-    fits=lambda path: (path / _PANOPTIC_FOLDER).is_dir(),
-    splits=lambda path: sort_splits(folder_names(path / _PANOPTIC_FOLDER)),
+    fits=lambda path: (path / _PANOPTIC.maps).is_dir(),
+    splits=lambda path: sort_splits(folder_names(path / _PANOPTIC.maps)),
     read=read_bdd100k_panoptic,
 )

@@ -23,6 +23,7 @@ from seem.data.image_files import (
     list_images,
     read_annotated_hw,
     relative_name,
+    relative_stem,
     wrong_size_error,
 )
 from seem.data.label_map import LabelMap
@@ -182,7 +183,7 @@ def _pair_images(
     unmatched = set(maps.values())
     images, flaws, num_without = [], [], 0
     for number, file in enumerate(list_images(image_folder, deep=True), 1):
-        stem = file.relative_to(image_folder).with_suffix("").as_posix()
+        stem = relative_stem(file, image_folder)
         names = [stem + ending for ending in _STEM_ENDINGS]
         map_file = next(filter(None, map(maps.get, names)), None)
         if map_file is None:

@@ -5,6 +5,7 @@ class_names.txt   a name a line, _background_ is 0            labelme
 classes.txt       a name a line, the first is 1; or "1 cat" a line
 classes.json      {"1": "cat", ...}
 dataset.json      {"labels": {"background": 0, "cat": 1}}     nnU-Net
+class_mapping.csv class_name,class_color                      Darwin of V7: three channels, or the number itself
 """
 
 from __future__ import annotations
@@ -65,6 +66,8 @@ def read_class_file(folder: Path, file_names: Sequence[str]) -> ClassFile | None
         return ClassFile(file, _parse_table(text), notes=text.notes())
     if file.name == "labelmap.txt":
         return _parse_label_map(text)
+    if file.suffix == ".csv":
+        return _parse_class_mapping(text)
     numbered = _names_by_written_number(text)
     if numbered:
         return ClassFile(file, numbered, notes=(*text.notes(), _note_numbers(file, numbered)))
@@ -164,6 +167,30 @@ def _number_and_name(item: tuple[str, Any]) -> tuple[int, str]:
     if not isinstance(value, str):
         raise TypeError(f"{key} is {value!r}")
     return int(key), value
+
+
+def _parse_class_mapping(text: TextFile) -> ClassFile:
+    """Read class_mapping.csv; maps of numbers have the number in place of the colour, the background is 0."""
+    names: dict[int, str] = {}
+    number_of_colour: dict[Colour, int] = {}
+    for row in text.records():
+        name, *channels = row.get("class_name", ""), *row.get("class_color", "").split()
+        if not name or not all(map(str.isdecimal, channels)):
+            raise DataError(f"{text.file} has a row without class_name and class_color: {row}.")
+        is_nothing = is_background(name.strip("_"))
+        match list(map(int, channels)):
+            case [number]:
+                pass
+            case [red, green, blue]:
+                number = 0 if is_nothing else len(names) + 1
+                number_of_colour[red, green, blue] = number
+            case _:
+                raise DataError(f"{text.file}: {name} has the colour {row['class_color']!r}.")
+        if not is_nothing:
+            names[number] = name
+    if not names:
+        raise DataError(f"{text.file} names no class; write a line of class_name,class_color each.")
+    return ClassFile(text.file, names, number_of_colour, text.notes())
 
 
 def _parse_label_map(text: TextFile) -> ClassFile:

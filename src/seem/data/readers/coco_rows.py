@@ -6,7 +6,6 @@ becomes a note: its mask counts.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,7 +35,7 @@ from seem.data.records import (
     SegmentRecord,
     object_record,
 )
-from seem.data.text_files import read_content
+from seem.data.text_files import parse_json, read_content
 from seem.images import MAX_PIXELS
 
 Row: TypeAlias = Mapping[str, Any]
@@ -64,12 +63,7 @@ class CocoDocument:
     @classmethod
     def parse(cls, text: str | bytes, file: Path) -> CocoDocument:
         """Read the content of a file, whose path messages name; `DataError` if it is no COCO file."""
-        try:
-            content = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise DataError(
-                f"{file} is not valid JSON ({error}); it may be cut short, copy it again."
-            ) from error
+        content = parse_json(text, file)
         _check_lists(content, file)
         images, annotations, categories = (content[key] for key in _LISTS)
         return cls(file, images, annotations, categories, content.get("licenses"))

@@ -6,6 +6,7 @@
                      images/x/a.jpg and masks/x/a.png belong together, as do images/x/a.jpg and masks/x/a/cat_1.png
                      "mask", "seg", "label" and the like are classes only where other files name classes
     classes.txt      one name a line (the first is 1), or another list of `seem.data.readers.class_files`
+    instance_mask_annotations.csv      mask_id,class_name for files of one object, as Darwin of V7 exports them
 
 Parts are folders: train/images with train/masks, or images/train with masks/train (val, test likewise). In a map 255
 does not count; a map of 0 and 255 alone is one object, and so is one whose edges are grey, as resizing and JPEG make
@@ -33,6 +34,7 @@ from seem.data.image_files import (
     read_channels_of_size,
     read_labels_of_size,
     relative_name,
+    relative_stem,
 )
 from seem.data.label_map import LabelMap, numbered_object_id, segment_records
 from seem.data.layout import Layout, incomplete_layout_error, sort_splits, standard_split
@@ -53,7 +55,7 @@ from seem.data.readers.label_maps import (
     number_segments,
     pair_images,
 )
-from seem.data.readers.mask_file_names import MaskFiles, NamedMaskFile, relative_stem
+from seem.data.readers.mask_file_names import MaskFiles, NamedMaskFile
 from seem.data.records import (
     CategoryRecord,
     DataError,
@@ -65,6 +67,7 @@ from seem.data.records import (
     object_record,
     unmatched_flaw,
 )
+from seem.data.text_files import TextFile
 
 _NO_ARRAYS = "Masks in NumPy's files are not read; save them as PNG."
 _COLOUR_HINT = (
@@ -76,7 +79,10 @@ _MASK_FOLDERS = (
     "masks", "mask", "labels", "label", "annotations", "segmentations", "ann_dir", "labelstr",
 )  # fmt: skip
 _MASK_ENDINGS = ("_masks", "_mask", "_labels", "_annot", "annot")  # of train_masks, beside train
-_CLASS_FILES = ("classes.json", "classes.txt", "class_names.txt", "labelmap.txt", "dataset.json")
+_CLASS_FILES = (
+    "classes.json", "classes.txt", "class_names.txt", "labelmap.txt", "dataset.json", "class_mapping.csv",
+)  # fmt: skip
+_CLASSES_OF_MASKS = "instance_mask_annotations.csv"
 
 
 def read_folder(path: Path, split: str) -> LazyDataset:
@@ -98,7 +104,8 @@ def read_folder(path: Path, split: str) -> LazyDataset:
         legend = class_file.legend()
     files = list_images(image_folder, deep=True)
     stem_of = {file: relative_stem(file, image_folder) for file in files}
-    masks = MaskFiles.of(mask_folder, set(stem_of.values()))
+    mask_classes = _read_classes_of_masks(path)
+    masks = MaskFiles.of(mask_folder, set(stem_of.values())).with_classes(mask_classes)
     has_class_maps_only = bool(classes) and not masks.objects
     pairs = [(file, masks.maps.get(stem)) for file, stem in stem_of.items()]
     images, flaws = pair_images(
@@ -148,10 +155,19 @@ def read_folder(path: Path, split: str) -> LazyDataset:
         notes=(*masks.notes, *(() if class_file is None else class_file.notes)),
         files=(
             *masks.object_files(),
-            *existing_files(map(path.joinpath, _CLASS_FILES)),
+            *existing_files(map(path.joinpath, (*_CLASS_FILES, _CLASSES_OF_MASKS))),
         ),
         searched=(path,),
     )
+
+
+def _read_classes_of_masks(path: Path) -> dict[str, str]:
+    """Read the class of each mask file by its name without ending, as Darwin of V7 lists them; empty without a list."""
+    file = path / _CLASSES_OF_MASKS
+    if not file.is_file():
+        return {}
+    rows = TextFile.read(file).records()
+    return {row.get("mask_id", ""): row.get("class_name", "") for row in rows}
 
 
 # --- Finding files ----------------------------------------------------------------------------------------------------

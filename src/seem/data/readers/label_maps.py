@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from jaxtyping import Bool, Int32
 
-from seem.data.image_files import images_by_stem, read_annotated_hw
+from seem.data.image_files import (
+    images_by_relative_name,
+    images_by_stem,
+    list_images,
+    only_path,
+    read_annotated_hw,
+    relative_stem,
+)
 from seem.data.label_map import LabelMap
 from seem.data.records import (
     CategoryRecord,
@@ -22,23 +30,28 @@ from seem.data.records import (
     image_record,
     things_of,
 )
-from seem.data.text_files import read_content
+from seem.data.text_files import TextFile
+
+_MAX_LISTED = 3
 
 
 def read_name_list(file: Path) -> list[str]:
-    """Read a list of names, one a line; what follows the first space belongs to something else.
+    """Read a list of names, one a line, in any encoding; what follows the first space belongs to something else.
+
+    A name that comes again is left out, and so is a line that begins with #. Folders are parted by slashes.
 
     Raises:
         DataError: the list cannot be read, or a name leads out of the folder that it counts from.
     """
-    lines = read_content(file).decode(errors="replace").splitlines()
-    names = []
-    for line in filter(str.strip, lines):
-        name = line.split()[0].lstrip("/")
+    names: dict[str, None] = {}
+    for line in TextFile.read(file).lines():
+        if not line or line.startswith("#"):
+            continue
+        name = line.split()[0].replace("\\", "/").lstrip("/")
         if ".." in PurePosixPath(name).parts:
             raise DataError(f"{file} names {name}, which leads out of the folder of photos.")
-        names.append(name)
-    return names
+        names[name] = None
+    return list(names)
 
 
 def pair_images(
@@ -98,6 +111,52 @@ def pair_by_stem(
         is_there = expected.is_file()
         pairs.append((file, expected if is_there else others.get(file.stem, expected)))
     return pairs
+
+
+def pair_in_folders(
+    image_folder: Path, label_folder: Path, ending: str = ".png"
+) -> list[tuple[Path, Path]]:
+    """Return every image of a folder and its sub-folders with its label map.
+
+    That has the image's path and `ending`, or the image's path and an ending of its own, or is the only one of its name
+    though in another sub-folder. An image without one is paired with the first of these, which is missing.
+    """
+    images = list_images(image_folder, deep=True)
+    num_of_stem = Counter(file.stem for file in images)
+    by_name = images_by_relative_name(label_folder)
+    by_stem: dict[str, list[Path]] = {}
+    for file in by_name.values():
+        by_stem.setdefault(file.stem, []).append(file)
+    pairs = []
+    for file in images:
+        name = relative_stem(file, image_folder)
+        label_file = label_folder / f"{name}{ending}"
+        if not label_file.is_file():
+            same_stem = by_stem.get(file.stem, []) if num_of_stem[file.stem] == 1 else []
+            label_file = by_name.get(name) or only_path(same_stem) or label_file
+        pairs.append((file, label_file))
+    return pairs
+
+
+def note_unlisted(where: str, what: str, names: Sequence[str]) -> Iterator[Flaw]:
+    """Note the scenes, sequences or the like (`what`) that lie in a folder, though no list at `where` names them."""
+    if names:
+        listed = ", ".join(names[:_MAX_LISTED])
+        if len(names) > _MAX_LISTED:
+            listed += ", ..."
+        text = f"{what} that no list names: {len(names)} ({listed})"
+        yield Flaw(FlawKind.UNREAD, where, text)
+
+
+def note_missing(
+    list_file: Path, what: str, names: Iterable[str], present: Set[str]
+) -> Iterator[Flaw]:
+    """Note how many of the names in a list are not there."""
+    names = set(names)
+    num_missing = len(names - present)
+    if num_missing:
+        text = f"{what} of the list that are not here: {num_missing} of {len(names)}"
+        yield Flaw(FlawKind.UNREAD, list_file.name, text)
 
 
 def thing_ids(categories: Iterable[CategoryRecord]) -> list[int]:

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from seem.data.classes import UNNAMED
-from seem.data.image_files import list_images
+from seem.data.image_files import list_images, relative_stem
 from seem.data.records import Flaw, FlawKind
 
 _NNUNET_CHANNEL = "_0000"  # behind the names of photos, not of maps, in imagesTr
@@ -85,6 +85,16 @@ class MaskFiles:
         objects = self.objects.get(stem, ())
         return objects[0].file if objects else None
 
+    def with_classes(self, class_of_name: Mapping[str, str]) -> MaskFiles:
+        """Return the same masks with classes by the names of their files, where a list tells them."""
+        objects = {}
+        for stem, named_files in self.objects.items():
+            objects[stem] = tuple(
+                NamedMaskFile(file, class_of_name.get(file.stem, class_name))
+                for file, class_name in named_files
+            )
+        return replace(self, objects=objects)
+
     def object_files(self) -> Iterator[Path]:
         """Yield all masks of single objects."""
         for objects in self.objects.values():
@@ -97,11 +107,6 @@ class MaskFiles:
         for objects in self.objects.values():
             names.update(named.class_name for named in objects)
         return sorted(names - {""})
-
-
-def relative_stem(file: Path, folder: Path) -> str:
-    """Return the name of a file without ending, with the folders that it lies in: "a", or "x/a"."""
-    return file.relative_to(folder).with_suffix("").as_posix()
 
 
 # --- Names ------------------------------------------------------------------------------------------------------------

@@ -13,7 +13,6 @@ too, with parts of any name, classes by their names, and ids such as "sub/a".
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -34,7 +33,7 @@ from seem.data.image_files import (
 )
 from seem.data.layout import Layout, incomplete_layout_error, sort_splits
 from seem.data.lazy_dataset import LazyDataset
-from seem.data.readers.label_maps import pair_images
+from seem.data.readers.label_maps import note_missing, pair_images
 from seem.data.records import (
     CategoryRecord,
     DataError,
@@ -44,6 +43,7 @@ from seem.data.records import (
     ObjectRecord,
     object_record,
 )
+from seem.data.text_files import TextFile
 
 _LIST_SUFFIX = "-annotations-object-segmentation.csv"
 _LIST_COLUMNS = frozenset({"MaskPath", "ImageID", "LabelName"})
@@ -82,8 +82,8 @@ def read_openimages(path: Path, split: str) -> LazyDataset:
     for row in rows:
         if row.image_name in image_files:
             rows_by_image.setdefault(row.image_name, []).append(row)
+    listed_names = {row.image_name for row in rows}
     if not rows_by_image:
-        listed_names = {row.image_name for row in rows}
         raise incomplete_layout_error(
             "Open Images set",
             path,
@@ -96,7 +96,8 @@ def read_openimages(path: Path, split: str) -> LazyDataset:
     images, flaws = pair_images(
         pairs, "openimages", split, "instances-partial", is_always_labelled=True
     )
-    categories = _used_categories(rows_by_image, _read_class_names(class_file))
+    class_text = TextFile.read(class_file)
+    categories = _used_categories(rows_by_image, _read_class_names(class_text))
     mask_folders = _find_mask_folders(path, split)
 
     def read_objects(image: ImageRecord) -> ParsedObjects:
@@ -128,6 +129,10 @@ def read_openimages(path: Path, split: str) -> LazyDataset:
         images=images,
         read_objects=read_objects,
         flaws=flaws,
+        notes=(
+            *class_text.notes(),
+            *note_missing(list_file, "photos", listed_names, image_files.keys()),
+        ),
         files=(list_file, class_file),
         searched=tuple(filter(Path.is_dir, _image_folders(path, split))),
     )
@@ -211,8 +216,7 @@ def _find_mask(folders: Sequence[Path], mask_name: str) -> Path:
 
 def _read_mask_list(file: Path) -> list[_MaskRow]:
     """Read the list of masks; rows without a mask, an image or a class are passed over and not counted."""
-    with file.open(newline="", encoding="utf-8", errors="replace") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = TextFile.read(file).records()
     missing = set(_LIST_COLUMNS)
     if rows:
         missing -= rows[0].keys()
@@ -229,13 +233,12 @@ def _read_mask_list(file: Path) -> list[_MaskRow]:
     return mask_rows
 
 
-def _read_class_names(file: Path) -> dict[str, str]:
+def _read_class_names(text: TextFile) -> dict[str, str]:
     """Read the name of each class by its label (/m/...)."""
     names = {}
-    with file.open(newline="", encoding="utf-8", errors="replace") as stream:
-        for row in csv.reader(stream):
-            if len(row) > 1 and row[0] != _CLASS_FILE_TITLE:
-                names[row[0]] = row[1]
+    for row in text.rows():
+        if len(row) > 1 and row[0] != _CLASS_FILE_TITLE:
+            names[row[0]] = row[1]
     return names
 
 

@@ -9,6 +9,7 @@ smaller or larger than its image but of its shape is resized to it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -25,13 +26,15 @@ from seem.data.readers.label_maps import (
     complete_where_labelled,
     label_map_of_classes,
     label_map_of_segments,
+    note_missing,
+    note_unlisted,
     number_segments,
     pair_by_stem,
     pair_images,
     read_name_list,
     thing_ids,
 )
-from seem.data.records import CategoryRecord, ImageRecord, categories_by_id
+from seem.data.records import CategoryRecord, Flaw, ImageRecord, categories_by_id
 
 _CLASS_FACTOR = 65536  # segment ids: class x this + number of the object, 0 = no single object
 
@@ -45,8 +48,10 @@ def read_scannet(path: Path, split: str, num_classes: int) -> LazyDataset:
             "ScanNet", path, f"<scene>/color, <scene>/label and scannetv2_{split}.txt"
         )
     scenes = _scene_folders(home)
+    notes: list[Flaw] = []
     if split != ALL_SPLIT:
         listed = set(read_name_list(lists[split]))
+        notes += _note_scenes(lists, lists[split], scenes)
         scenes = [folder for folder in scenes if folder.name in listed]
     pairs: list[tuple[Path, Path]] = []
     for folder in scenes:
@@ -80,9 +85,23 @@ def read_scannet(path: Path, split: str, num_classes: int) -> LazyDataset:
         read_map=read_map,
         complete=complete_where_labelled(categories),
         flaws=flaws,
+        notes=tuple(notes),
         files=tuple(lists.values()),
         searched=tuple(folder / kind for folder in scenes for kind in ("color", "label")),
     )
+
+
+def _note_scenes(
+    lists: Mapping[str, Path], list_file: Path, scenes: Sequence[Path]
+) -> Iterator[Flaw]:
+    """Note the scenes that a list names and that are not there, and those that no list names."""
+    present = dict.fromkeys(folder.name for folder in scenes)
+    yield from note_missing(list_file, "scenes", read_name_list(list_file), present.keys())
+    listed: set[str] = set()
+    for file in lists.values():
+        listed.update(read_name_list(file))
+    unlisted = [name for name in present if name not in listed]
+    yield from note_unlisted(list_file.parent.name, "scenes", unlisted)
 
 
 def _read_resized(file: Path, image: ImageRecord) -> Int32[np.ndarray, "h w"]:

@@ -12,14 +12,18 @@ from seem.data.classes import class_list
 from seem.data.image_files import (
     first_folder,
     folder_names,
-    images_by_stem,
-    list_images,
+    images_by_relative_name,
     read_labels_of_size,
 )
 from seem.data.label_map import LabelMap
 from seem.data.layout import Layout, incomplete_layout_error, sort_splits
 from seem.data.lazy_dataset import LazyDataset
-from seem.data.readers.label_maps import complete_where_labelled, label_map_of_classes, pair_images
+from seem.data.readers.label_maps import (
+    complete_where_labelled,
+    label_map_of_classes,
+    pair_images,
+    pair_in_folders,
+)
 from seem.data.records import ImageRecord
 
 _IMAGE_FOLDERS, _LABEL_FOLDERS = ("image", "images"), ("label37", "label", "labels")
@@ -56,19 +60,19 @@ def read_sunrgbd(path: Path, split: str) -> LazyDataset:
 
 def _pair_files(image_folder: Path, label_folder: Path) -> list[tuple[Path, Path]]:
     """Return every image with its label map: of the same name, or of the same digits in its name."""
-    by_stem = images_by_stem(label_folder)
-    by_digits = {_digits(stem): file for stem, file in by_stem.items()}
-    labels = {**by_digits, **by_stem}
+    label_files = images_by_relative_name(label_folder).values()
+    by_digits = {_digits(file, label_folder): file for file in label_files}
     pairs = []
-    for file in list_images(image_folder):
-        label_file = labels.get(file.stem) or labels.get(_digits(file.stem))
-        pairs.append((file, label_file or label_folder / f"{file.stem}.png"))
+    for file, label_file in pair_in_folders(image_folder, label_folder):
+        if not label_file.is_file():
+            label_file = by_digits.get(_digits(file, image_folder), label_file)
+        pairs.append((file, label_file))
     return pairs
 
 
-def _digits(stem: str) -> str:
-    """Return the number in a name: img-005051 and 5051 belong together."""
-    return "".join(re.findall(r"\d+", stem)).lstrip("0")
+def _digits(file: Path, folder: Path) -> tuple[Path, str]:
+    """Return the sub-folder of a file and the number in its name: img-005051 and 5051 belong together."""
+    return file.parent.relative_to(folder), "".join(re.findall(r"\d+", file.stem)).lstrip("0")
 
 
 def _find_folders(path: Path) -> tuple[Path, Path] | None:

@@ -6,26 +6,27 @@
 Data sets that are called train, val, test or the like are the parts; otherwise all of them are one. The files hold
 whole pixels: corners of a polygon are pixels that belong to it, and so are the last column and row of a rectangle.
 Coordinates with a fraction, as the labeling tool itself has them, run along the edges of pixels. Bitmaps lie at their
-origin.
+origin; of alpha masks the pixels that are at least half opaque count.
 """
 
 from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Integer
 
 from seem.data.coco_rle import RleMask
 from seem.data.dataset import ALL_SPLIT
 from seem.data.image_files import existing_files
 from seem.data.layout import Layout, incomplete_layout_error, sort_splits, standard_split
 from seem.data.lazy_dataset import LazyDataset
+from seem.data.mask_pixels import HALF
 from seem.data.polygons import check_polygon
 from seem.data.readers.shape_sets import (
     ShapeImage,
@@ -129,9 +130,10 @@ def _draw(figure: Fields, unread: UnreadCounts) -> tuple[Shape, ...]:
             centre = (x0 + x1) / 2, (y0 + y1) / 2
             return (rotated_outline(x0, y0, x1 - x0, y1 - y0, degrees, centre),)
         case "bitmap" | "alpha_mask" as kind:
-            bitmap = figure[kind]
+            bitmap = figure["bitmap"]
             left, top = bitmap["origin"]
-            return (Bitmap(lambda: _decode_data(bitmap["data"]), int(left), int(top)),)
+            threshold = HALF if kind == "alpha_mask" else 1
+            return (Bitmap(lambda: _decode_data(bitmap["data"]) >= threshold, int(left), int(top)),)
         case kind:
             unread.shapes[str(kind)] += 1
             return ()
@@ -184,8 +186,11 @@ def _has_whole_numbers(ring: Sequence[float]) -> bool:
 
 
 def _rectangle_corners(figure: Fields) -> tuple[float, float, float, float]:
-    """Return the corners of a rectangle along the edges of pixels."""
-    xs, ys = zip(*figure["points"]["exterior"], strict=True)
+    """Return the corners of a rectangle along the edges of pixels; a turned one has its corners without exterior."""
+    points = figure["points"]
+    if isinstance(points, Mapping):
+        points = points["exterior"]
+    xs, ys = zip(*points, strict=True)
     x0, x1 = sorted(xs)
     y0, y1 = sorted(ys)
     if _has_whole_numbers((x0, y0, x1, y1)):
@@ -197,7 +202,7 @@ def _flat(points: Sequence[Sequence[float]]) -> list[float]:
     return list(map(float, chain.from_iterable(points)))
 
 
-def _decode_data(text: object) -> Bool[np.ndarray, "h w"]:
+def _decode_data(text: object) -> Integer[np.ndarray, "h w"]:
     """Decode a bitmap: base64 of a PNG, compressed or not."""
     content = decode_base64(text)
     if not content.startswith(b"\x89PNG"):
@@ -205,7 +210,7 @@ def _decode_data(text: object) -> Bool[np.ndarray, "h w"]:
             content = zlib.decompressobj().decompress(content, _MAX_PNG_BYTES)
         except zlib.error as error:
             raise ValueError(f"its bitmap cannot be decompressed ({error})") from error
-    return decode_bitmap(content) > 0
+    return decode_bitmap(content)
 
 
 # --- Files ------------------------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property, lru_cache
@@ -14,7 +13,7 @@ from xml.etree import ElementTree
 
 from seem.data.image_files import list_images
 from seem.data.records import DataError
-from seem.data.text_files import read_content
+from seem.data.text_files import decode_text, parse_json, read_content
 from seem.regular_file import check_regular_file
 
 Fields: TypeAlias = "Mapping[str, Any]"
@@ -26,27 +25,27 @@ _HEAD_BYTES = _TAIL_BYTES = 1 << 20  # of a file that are read to recognize its 
 
 
 def read_json_file(file: Path) -> Any:
-    """Parse a JSON file in UTF-8 or UTF-16, with or without a byte-order mark; `DataError` if it is none."""
-    content = read_content(file)
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise DataError(
-            f"{file} is not valid JSON ({error}); it may be cut short, export it again."
-        ) from error
+    """Parse a JSON file (see `parse_json`); `DataError` if it is none."""
+    return parse_json(read_content(file), file)
 
 
 def read_xml_file(file: Path) -> ElementTree.Element:
     """Parse an XML file; `DataError` if it is none, or if it declares entities, which can grow without end."""
     content = read_content(file)
-    if b"<!ENTITY" in content:
+    if not content.strip():
+        raise DataError(f"{file} is empty; export it again.")
+    text, encoding = decode_text(content)
+    if "<!ENTITY" in text:
         raise DataError(f"{file} declares XML entities, which no annotation tool writes.")
     try:
         return ElementTree.fromstring(content)
-    except (ElementTree.ParseError, LookupError, ValueError) as error:
-        raise DataError(
-            f"{file} is not valid XML ({error}); it may be cut short, export it again."
-        ) from error
+    except (LookupError, ValueError) as error:  # an encoding that Python's parser lacks
+        raise DataError(f"{file} cannot be decoded ({error}); save it as UTF-8.") from error
+    except ElementTree.ParseError as error:
+        way_out = "it may be cut short, export it again"
+        if not encoding.startswith("UTF"):
+            way_out = "it is not in UTF-8 and names no other encoding, save it as UTF-8"
+        raise DataError(f"{file} is not valid XML ({error}); {way_out}.") from error
 
 
 def list_files(folder: Path, suffix: str) -> list[Path]:

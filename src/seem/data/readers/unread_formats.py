@@ -13,7 +13,7 @@ _NUMBERS_OF_BOX = 4
 
 @dataclass(frozen=True, slots=True)
 class UnreadFormat:
-    """A format by the ending of its files and their text; `way_out` says what to do."""
+    """A format by what the names of its files end in and their text; `way_out` says what to do."""
 
     title: str
     suffix: str
@@ -45,10 +45,28 @@ def _is_fraction(word: bytes) -> bool:
 
 UNREAD_FORMATS = (
     UnreadFormat(
+        "SUN RGB-D as published",
+        "seg.mat",
+        _has_all(),
+        "make folders image/{train,test} and label37/{train,test} of its photos and class maps",
+    ),
+    UnreadFormat(
+        "ADE20K of 2016",
+        "index_ade20k.mat",
+        _has_all(),
+        "its class numbers are others than today's; download ADE20K_2021_17_01",
+    ),
+    UnreadFormat(
         "boxes of Pascal VOC",
         ".xml",
         _has_all(b"<annotation>", b"<bndbox>"),
         "their boxes have no masks, their polygons are not read; export COCO instances, YOLO polygons or masks",
+    ),
+    UnreadFormat(
+        "a Supervisely project of videos, volumes or point clouds",
+        "key_id_map.json",
+        _has_all(),
+        "only projects of images are read; make one of frames, or export COCO",
     ),
     UnreadFormat(
         "VIA 3",
@@ -103,6 +121,18 @@ UNREAD_FORMATS = (
         ".json",
         _has_all(b'"image"', b'"annotations"', b'"predicted_iou"', b'"counts"'),
         "convert them to COCO instances",
+    ),
+    UnreadFormat(
+        "brush masks of Label Studio",
+        "task-*-annotation-*.png",
+        _has_all(),
+        "their names tell no photo; export JSON, which holds the same masks",
+    ),
+    UnreadFormat(
+        "brush masks of Label Studio",
+        "task-*-annotation-*.npy",
+        _has_all(),
+        "their names tell no photo; export JSON, which holds the same masks",
     ),
     UnreadFormat(
         "Label Studio's table",

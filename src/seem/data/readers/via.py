@@ -8,8 +8,6 @@ has. Of check boxes the first that is ticked. Points and polylines have no area 
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -37,7 +35,7 @@ from seem.data.readers.tool_files import (
     read_json_file,
 )
 from seem.data.records import DataError, Flaw
-from seem.data.text_files import read_content
+from seem.data.text_files import TextFile
 
 _CLASS_ATTRIBUTES = ("class", "label", "name", "type", "category", "object")
 
@@ -106,15 +104,14 @@ def _region_of(row: Fields) -> _Region:
 
 
 def _regions_of_table(file: Path) -> Iterator[tuple[str, list[_Region]]]:
-    text = read_content(file).decode("utf-8-sig", errors="replace")
-    rows = csv.DictReader(io.StringIO(text.removeprefix("#"), newline=""))
-    for number, row in enumerate(rows, 2):
+    for number, row in enumerate(TextFile.read(file).records(), 2):
         try:
             shape = json.loads(row["region_shape_attributes"] or "{}")
             attributes = json.loads(row["region_attributes"] or "{}")
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{file}, line {number} is no row of VIA ({error}).") from error
-        yield row["filename"], [_Region(shape, attributes)] if shape else []
+        name = row.get("filename") or row.get("#filename", "")  # as older versions write it
+        yield name, [_Region(shape, attributes)] if shape else []
 
 
 def _class_attribute(regions: Iterable[list[_Region]]) -> str | None:

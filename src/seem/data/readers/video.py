@@ -1,6 +1,7 @@
 """Videos with a mask a frame: DAVIS 2016 and 2017, YouTube-VOS.
 
     DAVIS/JPEGImages/480p/<sequence>/00000.jpg  Annotations/480p/<sequence>/00000.png  ImageSets/<year>/<split>.txt
+      (or 1080p, Full-Resolution; the unsupervised set of 2019: Annotations_unsupervised and ImageSets/2019)
     YouTube-VOS/<split>/JPEGImages/<video>/00000.jpg  Annotations/<video>/00000.png  meta.json
 
 A mask holds the number of the object, which is its track. DAVIS 2016 asks for one object a sequence, all numbers
@@ -10,7 +11,7 @@ together. In YouTube-VOS most frames have no mask, and the names are those of me
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -33,13 +34,16 @@ from seem.data.lazy_dataset import LazyDataset
 from seem.data.readers.label_maps import (
     label_map_of_segments,
     mask_or_none,
+    note_unlisted,
     number_segments,
     read_name_list,
 )
-from seem.data.records import CategoryRecord, DataError, ImageRecord, image_record
+from seem.data.records import CategoryRecord, DataError, Flaw, ImageRecord, image_record
 from seem.data.text_files import read_content
 
 VOID_VALUE = 255
+
+_RESOLUTIONS = ("480p", "1080p", "Full-Resolution")
 
 _OBJECT = CategoryRecord(1, "object", "", is_thing=True)
 _UNKNOWN_CATEGORY_ID = -1
@@ -50,9 +54,7 @@ _UNKNOWN_CATEGORY_ID = -1
 
 def read_davis(path: Path, split: str, year: int) -> LazyDataset:
     """Open one part of DAVIS by the rules of one year, 2016 or 2017."""
-    frame_folder = first_folder(
-        path / "JPEGImages" / "480p", path / "JPEGImages" / "Full-Resolution"
-    )
+    frame_folder = first_folder(*map((path / "JPEGImages").joinpath, _RESOLUTIONS))
     list_file = _find_sequence_list(path, split, year)
     if frame_folder is None or list_file is None:
         raise incomplete_layout_error(
@@ -63,7 +65,7 @@ def read_davis(path: Path, split: str, year: int) -> LazyDataset:
     name = f"davis{year}"
     sequences = _read_sequence_list(list_file)
     images = _list_frames(
-        frame_folder, path / "Annotations" / frame_folder.name, sequences, name, split
+        frame_folder, _mask_folder(path, frame_folder.name), sequences, name, split
     )
 
     def read_map(image: ImageRecord) -> LabelMap | None:
@@ -87,17 +89,36 @@ def read_davis(path: Path, split: str, year: int) -> LazyDataset:
         category_list=(_OBJECT,),
         images=images,
         read_map=read_map,
+        notes=tuple(_note_unlisted_sequences(path, year, frame_folder)),
         files=(list_file,),
         searched=_sequence_folders(images),
     )
 
 
+def _mask_folder(path: Path, resolution: str) -> Path:
+    """Return the folder of the masks; that of the unsupervised set where there is no other."""
+    candidates = (path / "Annotations" / resolution, path / "Annotations_unsupervised" / resolution)
+    return first_folder(*candidates) or candidates[0]
+
+
+def _note_unlisted_sequences(path: Path, year: int, frame_folder: Path) -> Iterator[Flaw]:
+    """Name the sequences that lie beside those of a year's lists; a list of missing ones is refused elsewhere."""
+    listed: set[str] = set()
+    for file in _lists_of_year(path, year):
+        listed.update(_read_sequence_list(file))
+    unlisted = [name for name in folder_names(frame_folder) if not _is_listed(name, listed)]
+    yield from note_unlisted(f"ImageSets of {year}", "sequences", unlisted)
+
+
+def _is_listed(name: str, listed: Iterable[str]) -> bool:
+    """Whether a list names a folder, or one inside of it."""
+    return any(entry == name or entry.startswith(f"{name}/") for entry in listed)
+
+
 def _list_folders_of_year(path: Path, year: int) -> list[Path]:
     """Return the folders that hold lists of sequences; those of 2016 may lie in that of the resolution."""
-    folders = [path / "ImageSets" / str(year)]
-    if year == 2016:
-        folders.append(path / "ImageSets" / "480p")
-    return folders
+    names = ("2016", "480p", "1080p") if year == 2016 else ("2017", "2019")
+    return [path / "ImageSets" / name for name in names]
 
 
 def _find_sequence_list(path: Path, split: str, year: int) -> Path | None:
@@ -108,17 +129,21 @@ def _find_sequence_list(path: Path, split: str, year: int) -> Path | None:
 def _read_sequence_list(file: Path) -> list[str]:
     """Read the names of sequences; lists by resolution hold files, such as /JPEGImages/480p/bear/00000.jpg."""
     names = read_name_list(file)
-    if file.parent.name != "480p":
+    if file.parent.name not in _RESOLUTIONS:
         return names
     sequences = [Path(name).parent.name for name in names]
     return list(dict.fromkeys(sequences))
 
 
 def _davis_splits(path: Path, year: int) -> tuple[str, ...]:
-    names: list[str] = []
+    return sort_splits(file.stem for file in _lists_of_year(path, year))
+
+
+def _lists_of_year(path: Path, year: int) -> list[Path]:
+    files: list[Path] = []
     for folder in _list_folders_of_year(path, year):
-        names += [file.stem for file in folder.glob("*.txt")]
-    return sort_splits(names)
+        files += sorted(folder.glob("*.txt"))
+    return files
 
 
 def _davis_layout(year: int) -> Layout:

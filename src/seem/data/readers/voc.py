@@ -31,6 +31,7 @@ from seem.data.image_files import (
     list_images,
     only_path,
     read_labels_of_size,
+    relative_stem,
 )
 from seem.data.label_map import LabelMap
 from seem.data.layout import Layout, describe_contents, incomplete_layout_error, sort_splits
@@ -220,7 +221,7 @@ def _map_stems(home: Path) -> list[str]:
             present=describe_contents(folder),
             way_out="Boxes, and masks in NumPy's files, are not read; export or save masks as PNG.",
         )
-    return [file.relative_to(folder).with_suffix("").as_posix() for file in files]
+    return [relative_stem(file, folder) for file in files]
 
 
 def _pair_listed_images(

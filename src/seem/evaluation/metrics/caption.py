@@ -99,7 +99,7 @@ class CiderD:
         """Return what was collected."""
         return {
             "words": self.tokenization.value,
-            "told": list(self._captions),
+            "captions": list(self._captions),
             "references": list(map(list, self._references)),
         }
 
@@ -107,7 +107,7 @@ class CiderD:
     def from_state(cls, state: State) -> CiderD:
         """Restore the metric from its `state`."""
         metric = cls(Tokenization(state["words"]))
-        metric._captions = list(state["told"])
+        metric._captions = list(state["captions"])
         metric._references = list(map(tuple, state["references"]))
         return metric
 

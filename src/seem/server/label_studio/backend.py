@@ -14,9 +14,9 @@ from seem.results import Results
 from seem.server.label_studio.image_source import TaskImageSource
 from seem.server.label_studio.label_config import LabelConfig, parse_label_config
 from seem.server.label_studio.regions import selected_label, to_marks, to_regions
-from seem.server.routes.images import encode_upload, open_upload
 from seem.server.service import Service
 from seem.server.stored_images import StoredImage
+from seem.server.uploads import encode_upload, open_upload
 from seem.vocabulary import Vocabulary
 
 MAX_CACHED_TASKS = 2000
@@ -78,8 +78,8 @@ class LabelStudioBackend:
         settings = self.service.settings
         content = self.source.read(address, settings.limits.image_bytes)
 
-        open_picture = partial(open_upload, content, IMAGE_NAME, settings.limits.image_pixels)
-        stored = encode_upload(self.service.model, settings, open_picture)
+        open_uploaded = partial(open_upload, content, IMAGE_NAME, settings.limits.image_pixels)
+        stored = encode_upload(self.service.model, settings, open_uploaded)
         with self._lock:
             self._image_ids[address] = self.service.images.put(stored)
             if len(self._image_ids) > MAX_CACHED_TASKS:

@@ -23,7 +23,7 @@ LOCAL_FILES_PATH = "/data/local-files"
 REFRESH_PATH = "/api/token/refresh"
 TIMEOUT_SECONDS = 30.0
 NUM_PARTS_OF_PERSONAL_TOKEN = 3  # a JSON Web Token, with dots between
-MAX_SHOWN = 100  # characters of an address in messages
+MAX_QUOTED_CHARACTERS = 100  # characters of an address in messages
 
 
 class RefusedRedirects(urllib.request.HTTPRedirectHandler):
@@ -78,7 +78,7 @@ class TaskImageSource:
         if self.url is None:
             raise Problem(
                 "invalid-request",
-                f"The image {shown(address)} cannot be read: start the server with --label-studio-url URL, "
+                f"The image {quoted_address(address)} cannot be read: start the server with --label-studio-url URL, "
                 "or with --label-studio-files FOLDER for local files.",
             )
         if address.startswith(("upload/", "/upload/")):
@@ -143,7 +143,7 @@ def read_limited(path: Path, address: str, max_bytes: int) -> bytes:
     """Read a file; `Problem` if it is none, or too large."""
     if not path.is_file():
         raise Problem(
-            "not-found", f"There is no file for {shown(address)} in --label-studio-files."
+            "not-found", f"There is no file for {quoted_address(address)} in --label-studio-files."
         )
     if path.stat().st_size > max_bytes:
         raise Problem("too-large", f"The image has more than {max_bytes:,} bytes.")
@@ -154,10 +154,14 @@ def refused(address: str) -> Problem:
     """Return the problem of an address that is not asked for."""
     return Problem(
         "invalid-request",
-        f"The image {shown(address)} is neither at --label-studio-url nor in --label-studio-files: not read.",
+        f"The image {quoted_address(address)} is neither at --label-studio-url nor in --label-studio-files: not read.",
     )
 
 
-def shown(address: str) -> str:
+def quoted_address(address: str) -> str:
     """Return an address as messages show it."""
-    return repr(address if len(address) <= MAX_SHOWN else f"{address[:MAX_SHOWN]}...")
+    return repr(
+        address
+        if len(address) <= MAX_QUOTED_CHARACTERS
+        else f"{address[:MAX_QUOTED_CHARACTERS]}..."
+    )

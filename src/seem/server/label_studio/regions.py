@@ -18,7 +18,6 @@ from seem.mask_codec import PackedMask
 from seem.prompts import Box, Point, Polygon, Prompt
 from seem.server.label_studio.label_config import LabelConfig, RegionTag
 
-PROMPT_KINDS = ("keypoint", "rectangle")
 MAX_PROMPTS = 1000
 
 
@@ -29,11 +28,12 @@ def to_marks(regions: Sequence[Mapping[str, Any]], hw: tuple[int, int]) -> list[
     """
     marks: list[Prompt] = []
     for region in regions[:MAX_PROMPTS]:
-        kind = str(region.get("type", "")).removesuffix("labels")
-        if kind in PROMPT_KINDS:
-            value = region_value(region)
-            is_positive = bool(region.get("is_positive", True))
-            marks.append(to_point(value, hw, is_positive) if kind == "keypoint" else to_box(value, hw))  # fmt: skip
+        match str(region.get("type", "")).removesuffix("labels"):
+            case "keypoint":
+                is_positive = bool(region.get("is_positive", True))
+                marks.append(to_point(region_value(region), hw, is_positive))
+            case "rectangle":
+                marks.append(to_box(region_value(region), hw))
     return marks
 
 
@@ -87,7 +87,9 @@ def selected_label(regions: Sequence[Mapping[str, Any]]) -> str | None:
     """Return the label that a person has chosen for what smart tools draw; None for none."""
     for region in reversed(regions):
         value = region.get("value")
-        labels = value.get(region.get("type")) if isinstance(value, Mapping) else None
+        if not isinstance(value, Mapping):
+            continue
+        labels = value.get(region.get("type"))
         if isinstance(labels, list) and labels and isinstance(labels[0], str):
             return labels[0]
     return None
@@ -100,7 +102,9 @@ def to_regions(
     if mask.area == 0:
         return []
     height, width = mask.image_hw
-    labels = {} if label is None else {f"{tag.kind}labels": [label]}
+    labels = {}
+    if label is not None:
+        labels[f"{tag.kind}labels"] = [label]
     common = {
         "type": f"{tag.kind}labels",
         "from_name": tag.name,
@@ -125,9 +129,8 @@ def region_values(mask: PackedMask, kind: str) -> list[dict[str, Any]]:
     x0, y0, x1, y1 = mask.box
     height, width = mask.image_hw
     corner = {"x": x0 * 100 / width, "y": y0 * 100 / height}
-    return [
-        {**corner, "width": (x1 - x0) * 100 / width, "height": (y1 - y0) * 100 / height, "rotation": 0}
-    ]  # fmt: skip
+    size = {"width": (x1 - x0) * 100 / width, "height": (y1 - y0) * 100 / height}
+    return [{**corner, **size, "rotation": 0}]
 
 
 def to_bitmask_address(mask: NDArray[np.bool_]) -> str:

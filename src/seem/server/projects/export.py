@@ -17,7 +17,7 @@ from PIL import Image
 
 from seem.annotation_formats.formats import IMAGE_FORMATS, parse_format_names
 from seem.data.coco_rle import rle_to_mask
-from seem.errors import SeemError, naming_file
+from seem.errors import FULL_DISK, SeemError, naming_file
 from seem.part_files import new_part, remove_part
 from seem.results import Results
 from seem.results.datasets import DatasetExport
@@ -118,7 +118,7 @@ def write_dataset_file(project: Project, which: ExportedPhotos, folder: Path) ->
 
 
 def copy_into(source: Path, target: Path) -> None:
-    """Copy a file in one step; `SeemError` where it cannot be written."""
+    """Copy a file in one step; `Problem` for a full disk, else `SeemError` where it cannot be written."""
     try:
         part = new_part(target.parent)
         try:
@@ -128,6 +128,11 @@ def copy_into(source: Path, target: Path) -> None:
         finally:
             remove_part(part)
     except OSError as error:
+        if error.errno in FULL_DISK:
+            raise Problem(
+                "disk-full",
+                f"The disk of the photos is full, {target.name} is not written; download an export instead.",
+            ) from None
         reason = error.strerror or str(error)
         raise SeemError(
             f"The server cannot write {target.name} beside the photos: {reason}; download an export instead."

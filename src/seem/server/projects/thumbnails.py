@@ -8,7 +8,7 @@ from PIL import Image
 
 from seem.images import read_image
 from seem.server.projects.photo_folder import PhotoContent
-from seem.server.routes.images import open_upload
+from seem.server.uploads import open_upload
 
 THUMBNAIL_SIDE = 320
 JPEG_QUALITY = 80
@@ -20,8 +20,8 @@ def draw_thumbnail(file: PhotoContent, max_pixels: int) -> bytes:
         opened.draft(
             "RGB", (2 * THUMBNAIL_SIDE, 2 * THUMBNAIL_SIDE)
         )  # a JPEG is decoded at a smaller size
-        picture = read_image(opened, max_pixels).picture
-    picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
+        rgb = read_image(opened, max_pixels).rgb
+    rgb.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
     small = io.BytesIO()
-    picture.save(small, format="JPEG", quality=JPEG_QUALITY)
+    rgb.save(small, format="JPEG", quality=JPEG_QUALITY)
     return small.getvalue()

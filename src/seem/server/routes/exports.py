@@ -21,10 +21,10 @@ router = APIRouter(tags=["export"])
         **problem_responses(400, 404, 410, 413, 422, 504),
     },
 )
-async def export_images(wanted: ExportRequest, request: Request, service: ServiceOf) -> Response:
+async def export_images(body: ExportRequest, request: Request, service: ServiceOf) -> Response:
     """Write annotations in a format: `coco` and `coco-polygons` as one JSON file, others as a ZIP archive."""
     max_pixels = service.settings.limits.image_pixels
-    work = partial(export_annotations, wanted, service.find_image, max_pixels)
+    work = partial(export_annotations, body, service.find_image, max_pixels)
     return file_response(await service.ask(request, "export", work, heavy=True))
 
 

@@ -12,19 +12,12 @@ from PIL import Image
 from pydantic import BaseModel, Field
 
 from seem.encoded_image import EncodedImage
-from seem.errors import SeemError
-from seem.images import open_image
-from seem.model import Model
 from seem.server.file_names import plain_name
 from seem.server.problems import Problem, problem_responses
 from seem.server.service import Service, ServiceOf
 from seem.server.settings import ServerSettings
-from seem.server.stored_images import RecentStore, StoredImage, StoredSession
-
-READ_FORMATS = frozenset(
-    {"AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP"}
-)
-"""Pillow opens more, some with the help of other programs."""
+from seem.server.stored_images import StoredImage
+from seem.server.uploads import encode_upload, open_upload
 
 FORM_TYPES = ("multipart/form-data", "application/x-www-form-urlencoded")
 JPEG_QUALITY = 90
@@ -93,50 +86,11 @@ def check_not_a_form(request: Request) -> None:
         )
 
 
-def open_upload(content: bytes, name: str, max_pixels: int) -> Image.Image:
-    """Open the bytes of an image file; its pixels are not decoded yet."""
-    if not content:
-        raise Problem("unreadable", "The body is empty; send the bytes of an image file.")
-    try:
-        image = open_image(io.BytesIO(content), name, max_pixels)
-    except ValueError as error:
-        raise Problem("too-many-pixels", str(error)) from None
-    except SeemError as error:
-        raise Problem("unreadable", str(error)) from None
-    if image.format not in READ_FORMATS:
-        raise Problem(
-            "unsupported-media-type",
-            f"{name} is {image.format}; send JPEG, PNG, WebP, TIFF, GIF or BMP.",
-        )
-    if image.width * image.height > max_pixels:
-        raise Problem(
-            "too-many-pixels",
-            f"{name} has {image.width} x {image.height} pixels, more than the limit of {max_pixels:,}.",
-        )
-    image.filename = name
-    return image
-
-
-def encode_upload(
-    model: Model, settings: ServerSettings, open_picture: Callable[[], Image.Image]
-) -> StoredImage:
-    """Decode and encode an uploaded image."""
-    limits = settings.limits
-    encoded = model.encode(open_picture(), settings.size, max_pixels=limits.image_pixels)
-    sessions: RecentStore[StoredSession] = RecentStore(
-        "session",
-        max_bytes=limits.cache_bytes,
-        idle_seconds=limits.idle_seconds,
-        max_items=limits.sessions,
-    )
-    return StoredImage(encoded, sessions)
-
-
 async def store_image(
-    request: Request, service: Service, open_picture: Callable[[], Image.Image]
+    request: Request, service: Service, open_uploaded: Callable[[], Image.Image]
 ) -> ImageBody:
     """Encode an image and store it."""
-    work = partial(encode_upload, service.model, service.settings, open_picture)
+    work = partial(encode_upload, service.model, service.settings, open_uploaded)
     stored = await service.ask(request, "encode", work)
     image_id = service.images.put(stored)
     return to_image_body(image_id, stored, service.settings)
@@ -188,16 +142,16 @@ async def draw_picture(
 ) -> Response:
     """Return the image as shown: upright, 8 bits, in a format that browsers draw."""
     image = service.find_image(image_id)
-    content = await service.ask(request, "picture", partial(encoded_picture, image, form, max_side))
+    content = await service.ask(request, "picture", partial(to_image_file, image, form, max_side))
     return Response(content, media_type=f"image/{form}")
 
 
-def encoded_picture(image: EncodedImage, form: str, max_side: int | None) -> bytes:
+def to_image_file(image: EncodedImage, form: str, max_side: int | None) -> bytes:
     """Write an image as a file, no longer than `max_side` pixels."""
-    picture = image.image
-    if max_side is not None and max(picture.size) > max_side:
-        picture = picture.copy()
-        picture.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
+    upright = image.image
+    if max_side is not None and max(upright.size) > max_side:
+        upright = upright.copy()
+        upright.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
     file = io.BytesIO()
-    picture.save(file, format=form.upper(), quality=JPEG_QUALITY)
+    upright.save(file, format=form.upper(), quality=JPEG_QUALITY)
     return file.getvalue()

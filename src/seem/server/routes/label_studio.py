@@ -87,11 +87,11 @@ def add_label_studio_routes(app: FastAPI, backend: LabelStudioBackend) -> None:
         return {}
 
     @app.post("/predict")
-    async def predict(wanted: PredictRequest, request: Request, service: ServiceOf) -> PredictBody:
-        context = wanted.params.context if wanted.params is not None else None
+    async def predict(body: PredictRequest, request: Request, service: ServiceOf) -> PredictBody:
+        context = body.params.context if body.params is not None else None
         drawn = context.result if context is not None else []
 
         def work() -> PredictBody:
-            return PredictBody(results=backend.predict(wanted.tasks, wanted.label_config, drawn))
+            return PredictBody(results=backend.predict(body.tasks, body.label_config, drawn))
 
         return await service.ask(request, "label-studio", work, heavy=not drawn)

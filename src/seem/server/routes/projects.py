@@ -33,9 +33,10 @@ from seem.server.projects.schemas import (
     to_photo_edit,
 )
 from seem.server.projects.thumbnails import draw_thumbnail
-from seem.server.routes.images import ImageBody, open_upload, store_image, to_image_body
+from seem.server.routes.images import ImageBody, store_image, to_image_body
 from seem.server.routes.imports import COCO_BODY
 from seem.server.service import Service, ServiceOf, service_of
+from seem.server.uploads import open_upload
 
 Answer = TypeVar("Answer")
 
@@ -155,8 +156,8 @@ async def encode_photo(
     if image_id is not None and stored is not None:
         body = to_image_body(image_id, stored, service.settings)
     else:
-        open_picture = partial(open_upload, file.content, file.name, limits.image_pixels)
-        body = await store_image(request, service, open_picture)
+        open_uploaded = partial(open_upload, file.content, file.name, limits.image_pixels)
+        body = await store_image(request, service, open_uploaded)
         project.remember_encoded(photo_id, file.fingerprint, body.id)
     response.headers["Location"] = f"/v1/images/{body.id}"
     return body

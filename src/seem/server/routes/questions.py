@@ -31,7 +31,7 @@ router = APIRouter(
 
 
 @dataclass(frozen=True, slots=True)
-class AskedImage:
+class ImageRequest:
     """An image that a request asks about."""
 
     image: EncodedImage
@@ -48,51 +48,51 @@ class AskedImage:
         return await self.service.ask(self.request, question.task, work, heavy=heavy)
 
 
-def asked_image(image_id: ImageId, request: Request, service: ServiceOf) -> AskedImage:
+def image_request(image_id: ImageId, request: Request, service: ServiceOf) -> ImageRequest:
     """Return the image that a request asks about; `Problem` for an unknown id."""
-    return AskedImage(service.find_image(image_id), request, service)
+    return ImageRequest(service.find_image(image_id), request, service)
 
 
-Asked: TypeAlias = Annotated[AskedImage, Depends(asked_image)]
+ImageRequestOf: TypeAlias = Annotated[ImageRequest, Depends(image_request)]
 
 
 @router.post("/panoptic")
-async def ask_panoptic(question: PanopticQuestion, asked: Asked) -> ResultBody:
+async def ask_panoptic(question: PanopticQuestion, image: ImageRequestOf) -> ResultBody:
     """Segment every thing and stuff region; masks do not overlap."""
-    return await asked.answer(question)
+    return await image.answer(question)
 
 
 @router.post("/instances")
-async def ask_instances(question: InstancesQuestion, asked: Asked) -> ResultBody:
+async def ask_instances(question: InstancesQuestion, image: ImageRequestOf) -> ResultBody:
     """Segment every countable thing, best first; masks may overlap."""
-    return await asked.answer(question)
+    return await image.answer(question)
 
 
 @router.post("/semantic")
-async def ask_semantic(question: SemanticQuestion, asked: Asked) -> ResultBody:
+async def ask_semantic(question: SemanticQuestion, image: ImageRequestOf) -> ResultBody:
     """Give every pixel a class; one mask for each class that is there."""
-    return await asked.answer(question)
+    return await image.answer(question)
 
 
 @router.post("/find")
-async def ask_find(question: FindQuestion, asked: Asked) -> ResultBody:
+async def ask_find(question: FindQuestion, image: ImageRequestOf) -> ResultBody:
     """Segment everything that a phrase, or one of several, fits; best first."""
-    return await asked.answer(question)
+    return await image.answer(question)
 
 
 @router.post("/everything")
-async def ask_everything(question: EverythingQuestion, asked: Asked) -> ResultBody:
+async def ask_everything(question: EverythingQuestion, image: ImageRequestOf) -> ResultBody:
     """Segment every region, without prompt or class; best first, masks may lie in each other."""
-    return await asked.answer(question)
+    return await image.answer(question)
 
 
 @router.post("/segment")
-async def ask_segment(question: SegmentQuestion, asked: Asked) -> ResultBody:
+async def ask_segment(question: SegmentQuestion, image: ImageRequestOf) -> ResultBody:
     """Segment the one object that all prompts together describe."""
-    return await asked.answer(question, heavy=False)
+    return await image.answer(question, heavy=False)
 
 
 @router.post("/segment-many")
-async def ask_segment_many(question: SegmentManyQuestion, asked: Asked) -> ResultBody:
+async def ask_segment_many(question: SegmentManyQuestion, image: ImageRequestOf) -> ResultBody:
     """Segment several objects, each described by its own prompts; ids count them from 1."""
-    return await asked.answer(question)
+    return await image.answer(question)

@@ -23,8 +23,8 @@ def ambiguous_targets(batch: TrainingBatch) -> Bool[Tensor, "b n"]:
     """Return which targets may mean several things: marks on the photo without a box, an outline or words."""
     marked = batch.positive.flatten(2).any(dim=-1)
     bounded = batch.bounds.flatten(2).any(dim=-1)
-    shown = batch.reference.flatten(2).any(dim=-1)
-    return marked & ~bounded & ~shown & ~batch.has_phrase
+    referenced = batch.reference.flatten(2).any(dim=-1)
+    return marked & ~bounded & ~referenced & ~batch.has_phrase
 
 
 def candidate_losses(
@@ -68,6 +68,6 @@ def mask_losses(
 @torch.no_grad()
 def iou_of(logits: Float[Tensor, "r k p"], truth: Float[Tensor, "r 1 p"]) -> Float[Tensor, "r k"]:
     """Return the IoU of every mask with its truth; 0 where both are empty."""
-    inside, wanted = logits > 0, truth > 0.5
-    union = (inside | wanted).sum(dim=-1)
-    return (inside & wanted).sum(dim=-1) / union.clamp(min=1)
+    inside, target = logits > 0, truth > 0.5
+    union = (inside | target).sum(dim=-1)
+    return (inside & target).sum(dim=-1) / union.clamp(min=1)

@@ -76,7 +76,7 @@ class StepLoss:
             "coarse": self.coarse,
             "quality": self.quality,
             "names": self.names,
-            "meaning": self.cell_names,
+            "cell_names": self.cell_names,
             "objects": self.objects,
             "iou": self.iou,
             "candidates": self.candidates,

@@ -35,15 +35,15 @@ def refined_mask_losses(refined: RefinedMasks, batch: TrainingBatch) -> RefinedM
     logits, truth = prompted_masks(refined.logits, batch, 2)
     mask = present_mask_loss(logits, truth)
     with torch.no_grad():
-        predicted, wanted = logits > 0, truth > 0.5
-        intersection = (predicted & wanted).sum(1)
-        union = (predicted | wanted).sum(1)
+        predicted, target = logits > 0, truth > 0.5
+        intersection = (predicted & target).sum(1)
+        union = (predicted | target).sum(1)
         iou = torch.where(union > 0, intersection / union.clamp(min=1), 0.0)
     quality_logits = refined.quality_logits.float()[has_prompt(batch)]
     quality = F.binary_cross_entropy_with_logits(quality_logits, iou, reduction="sum") / max(
         len(iou), 1
     )
-    is_present = wanted.any(1)
+    is_present = target.any(1)
     present = iou[is_present] if is_present.any() else iou
     return RefinedMaskLosses(mask, quality, present.sum() / max(len(present), 1))
 
@@ -108,8 +108,8 @@ def add_correction_clicks(
         for n in range(truth.shape[1]):
             if is_absent[b, n]:
                 continue
-            wanted = truth[b, n][pixels].numpy()
-            click = ritm_click(wanted, predicted[b, n][pixels].numpy(), np.zeros_like(wanted))
+            target = truth[b, n][pixels].numpy()
+            click = ritm_click(target, predicted[b, n][pixels].numpy(), np.zeros_like(target))
             if click is not None:
                 marks = positive if click.positive else negative
                 _mark_square(marks[b, n], x=2 * click.x, y=2 * click.y)

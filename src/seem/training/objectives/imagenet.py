@@ -85,12 +85,12 @@ def imagenet_class_loss(
 
 def labelled_objects(phrases: Iterable[Sequence[str]], classes: ImageNetClasses) -> dict[int, int]:
     """Map the row of every object that a phrase names by a class to that class."""
-    found: dict[int, int] = {}
+    class_of_row: dict[int, int] = {}
     for row, mine in enumerate(phrases):
         for phrase in mine:
             if phrase in classes.rows:
-                found[row] = classes.rows[phrase]
-    return found
+                class_of_row[row] = classes.rows[phrase]
+    return class_of_row
 
 
 def object_losses(
@@ -103,7 +103,7 @@ def object_losses(
     """Return the loss of the class of each mask: its mean embedding's and the mean of its cells'."""
     with torch.autocast(photo.device.type, enabled=False):
         photo = photo.float()
-        whole = model.class_logits(
+        mean_logits = model.class_logits(
             unit_vectors(pooled_text_vectors(photo[None], masks[None])), classes.vectors
         )[0]
         cells = model.class_logits(photo.flatten(1).T[None], classes.vectors)[0]
@@ -112,4 +112,4 @@ def object_losses(
         )
         shares = shares / shares.sum(dim=1, keepdim=True).clamp(min=1e-6)
         of_cells = -(shares @ cells.log_softmax(dim=1)).gather(1, labels[:, None])[:, 0]
-        return (F.cross_entropy(whole, labels, reduction="none") + of_cells) / 2
+        return (F.cross_entropy(mean_logits, labels, reduction="none") + of_cells) / 2

@@ -83,7 +83,7 @@ def _mask_loss(
     logits: Float[Tensor, "m h4 w4"], truth: Bool[Tensor, "m s s"], ignore: Bool[Tensor, "s s"]
 ) -> Tensor:
     """Compare matched masks at stride 4; pixels to ignore count as empty in both."""
-    wanted = mask_coverage(truth[None], 4)[0].flatten(1)
+    target = mask_coverage(truth[None], 4)[0].flatten(1)
     ignored = mask_coverage(ignore[None, None], 4)[0].flatten(1) > 0.5
-    predicted = logits.flatten(1).masked_fill(ignored & (wanted == 0), EMPTY_LOGIT)
-    return mask_loss(predicted, wanted)
+    predicted = logits.flatten(1).masked_fill(ignored & (target == 0), EMPTY_LOGIT)
+    return mask_loss(predicted, target)
