@@ -294,24 +294,24 @@ class TiledImage:
         check_object_lists(objects)
         if not objects:
             raise ValueError("There is no object to segment; pass at least one list of prompts.")
-        asked = [ObjectPrompts.of(prompts) for prompts in objects]
-        for prompts in asked:
+        prompts_of_objects = [ObjectPrompts.of(prompts) for prompts in objects]
+        for prompts in prompts_of_objects:
             self._check(prompts)
         limit = self.model.network.config.text_threshold
         if text_threshold is not None:
             limit = checked_probability(text_threshold, "text_threshold")
         started = time.perf_counter()
-        answers = [self._answer(prompts, limit) for prompts in asked]
+        answers = [self._answer(prompts, limit) for prompts in prompts_of_objects]
         notes = tuple(dict.fromkeys(chain.from_iterable(each.prediction.notes for each in answers)))
         kinds = dict.fromkeys(each.prediction.kind for each in answers)
         provenance = self._provenance(
             "interactive",
             time.perf_counter() - started,
-            tuple(prompts.prompts for prompts in asked),
+            tuple(prompts.prompts for prompts in prompts_of_objects),
             notes,
         )
         return self._results(
-            [self._full_mask(prompts, each) for prompts, each in zip(asked, answers, strict=True)],
+            [self._full_mask(prompts, each) for prompts, each in zip(prompts_of_objects, answers, strict=True)],
             [each.prediction.scores[0] for each in answers],
             self.model.vocabulary(),
             ", ".join(kinds),
