@@ -123,12 +123,15 @@ def _remove_leftovers(folder: Path, leftovers: re.Pattern[str], written: Iterabl
 
 
 def explained_write_error(error: OSError, folder: Path, name: str) -> OSError:
-    """Return an error that names the folder, the way out, and the file that was being written."""
+    """Return an error of the same number that names the folder, the way out, and the file that was being written."""
     is_full = error.errno in FULL_DISK
     way_out = "free some space or choose another folder" if is_full else "choose another folder"
     if name:
         way_out += f" ({name} is not written)"
-    return OSError(f"Cannot write results to {folder}: {error.strerror or error}; {way_out}.")
+    message = f"Cannot write results to {folder}: {error.strerror or error}; {way_out}."
+    explained = OSError(message)
+    explained.errno = error.errno
+    return explained
 
 
 def _remove(files: Iterable[Path], folders: Iterable[Path]) -> None:

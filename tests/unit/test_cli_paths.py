@@ -1,6 +1,7 @@
 """Empty paths, pipes and devices on the command line are refused."""
 
 import os
+import signal
 import stat
 from pathlib import Path
 
@@ -97,6 +98,41 @@ def test_a_pipe_inside_a_data_set_is_no_file_of_it(here, capfd, name):
     assert main(["data", "check", "coco:coco"]) == 1
     ran = capfd.readouterr()
     assert "Traceback" not in ran.err
+
+
+@pytest.fixture
+def waits_for_nobody():
+    """Reading a pipe that nobody writes into ends with an error after some seconds."""
+
+    def give_up(_number, _frame):
+        raise TimeoutError("something waits for a pipe")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(20)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pipes
+@pytest.mark.parametrize(
+    ("write", "name"),
+    [
+        (tiny_data.youtube_vos, "valid/meta.json"),
+        (tiny_data.berkeley, "masks/a#1.png"),
+        (tiny_data.cityscapes, "gtFine/val/ulm/ulm_0_gtFine_instanceIds.png"),
+        (tiny_data.openimages, "class-descriptions-boxable.csv"),
+        (tiny_data.yolo, "data.yaml"),
+        (tiny_data.voc, "VOC2012/ImageSets/Segmentation/val.txt"),
+    ],
+)
+@pytest.mark.usefixtures("waits_for_nobody")
+def test_a_pipe_among_the_files_of_a_set_is_never_read(tmp_path, capfd, write, name):
+    write(tmp_path)
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+    main(["data", "check", str(tmp_path)])
+    assert "unexpected" not in capfd.readouterr().err
 
 
 @pipes

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import signal
 import wave
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from seem import zoo
 from seem.checkpoints.network import MODEL_KEY
 from seem.checkpoints.safe import write_tensors
 from seem.cli.main import main
+from seem.part_files import is_part
 from seem.tracker import Pass, Tracker
 from seem.video import VideoWriter, open_video
 from tiny import CONFIGS, picture, tiny_network
@@ -275,6 +277,36 @@ def test_an_interrupted_run_keeps_what_was_written(run, clip, monkeypatch):
     assert ran.code == 130
     assert "seem: interrupted; what was finished is kept." in ran.err
     assert len(record()["images"]) == 2
+
+
+@pytest.mark.parametrize("formats", [(), ("--format", "davis,mots")])
+def test_a_run_that_is_interrupted_in_its_first_frame_leaves_nothing(
+    run, clip, monkeypatch, formats
+):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(VideoWriter, "add", interrupt)
+    assert refused(run(clip, "--point", "4,2", *formats), 130, "interrupted")
+
+
+def test_a_run_that_is_interrupted_as_it_ends_is_complete(run, clip, monkeypatch):
+    """The signals come in the middle of what completes the files."""
+    close = VideoWriter.close
+
+    def interrupted_close(writer):
+        signal.raise_signal(signal.SIGTERM)
+        close(writer)
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(VideoWriter, "close", interrupted_close)
+    ran = run(clip, "--point", "4,2", "--format", "davis")
+    assert ran.code == 128 + signal.SIGTERM
+    assert "seem: interrupted" in ran.err
+    num_frames = len(list(open_video(clip).forward()))
+    assert len(record()["images"]) == num_frames
+    assert len(list(Path("seem-out", "davis").rglob("*.png"))) == num_frames
+    assert not list(filter(is_part, Path("seem-out").rglob("*")))
 
 
 @pytest.mark.parametrize("frames", [0, 3])

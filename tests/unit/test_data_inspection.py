@@ -315,6 +315,12 @@ def test_crossing_polygons(ring, crosses):
     assert is_self_intersecting([float(value) for value in ring]) is crosses
 
 
+def test_corners_at_the_end_of_the_numbers_overflow_nothing():
+    """Warnings are errors here."""
+    assert not is_self_intersecting([0, 0, 1e308, 0, 1e308, 1e308, 0, 1e308])
+    assert is_self_intersecting([0, 0, 1e308, 1e308, 1e308, 0, 0, 1e308])
+
+
 def test_codes_agree_with_masks():
     rng = np.random.default_rng(0)
     for hw in ((1, 1), (1, 7), (9, 1), (13, 17)):

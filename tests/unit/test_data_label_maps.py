@@ -258,6 +258,26 @@ def test_scenes_that_are_missing_or_in_no_list_are_noted(tmp_path):
     ]
 
 
+def test_maps_of_cityscapes_without_a_photo_are_noted(tmp_path):
+    root = tiny.cityscapes(tmp_path)
+    (root / "leftImg8bit" / "val" / "ulm" / "ulm_1_leftImg8bit.png").unlink()
+    assert unread_notes(open_dataset(str(root), "val")) == [
+        ("val", "maps without a photo: 1 (ulm_1)")
+    ]
+
+
+def test_a_missing_map_of_objects_is_no_map_of_classes(tmp_path):
+    """Of ScanNet: what one photo lacks and others have is missing; a set without such maps is one of classes."""
+    root = tiny.scannet(tmp_path)
+    file = root / "scannet_frames_25k" / "scene0001_00" / "instance" / "000000.png"
+    file.unlink()
+    flaws = inspect_dataset(open_dataset(f"scannet20:{root}", "val", tolerant=True)).flaws
+    assert [flaw.kind for flaw in flaws] == [FlawKind.MISSING_MASK_FILE]
+    file.parent.rmdir()
+    dataset = open_dataset(f"scannet20:{root}", "val")
+    assert [record.quality for record in dataset.objects[1]].count("group") == 1
+
+
 def test_photos_of_open_images_that_are_not_here_are_counted(tmp_path):
     root = tiny.openimages(tmp_path)
     class_file = root / "class-descriptions-boxable.csv"

@@ -193,6 +193,8 @@ def test_a_wrong_layout_is_explained_in_one_line(tmp_path, damage, words):
         ("{", "not valid JSON"),
         ("{}", "no images, annotations, categories"),
         ('{"images": [{"id": 1}]', "not valid"),
+        ('{"images": ["a"], "annotations": [], "categories": []}', "row 0 of images is 'a'"),
+        ('{"images": [{"id": []}], "annotations": [], "categories": []}', "id is no whole number"),
     ],
 )
 def test_a_damaged_annotation_file_is_explained(tmp_path, text, words):
@@ -209,6 +211,15 @@ def test_an_image_row_without_a_height_is_explained(tmp_path):
     (folder / "annotations.json").write_text(json.dumps(document))
     with pytest.raises(PackError, match="an image has no 'height'"):
         _ = Pack.open(folder).images
+
+
+def test_a_category_without_a_name_is_explained(tmp_path):
+    folder = write_set(tmp_path)
+    document = json.loads((folder / "annotations.json").read_text())
+    del document["categories"][0]["name"]
+    (folder / "annotations.json").write_text(json.dumps(document))
+    with pytest.raises(PackError, match="a category has no 'name'"):
+        _ = Pack.open(folder).categories
 
 
 def test_an_unknown_split_is_refused(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tarfile
 
@@ -133,6 +134,61 @@ def test_damage_is_told_in_one_line(pets, tmp_path):
     (folder / "classes.json").unlink()
     with pytest.raises(DataError, match=r"classes.json is missing"):
         open_dataset(f"shards:{folder}")
+
+
+def test_a_shard_that_is_damaged_in_its_middle_loses_nothing_in_silence(pets):
+    """`tarfile` takes a header that it cannot read for the end of the archive."""
+    _, folder = pets
+    (tar,) = folder.glob("*.tar")
+    with tarfile.open(tar) as archive:
+        offset = archive.getmembers()[2].offset
+    content = bytearray(tar.read_bytes())
+    content[offset : offset + 8] = b"\xff" * 8
+    tar.write_bytes(content)
+    with pytest.raises(DataError, match=f"damaged or cut short behind byte {offset}"):
+        open_dataset(str(folder))
+    tar.write_bytes(content[:offset])
+    with pytest.raises(DataError, match=f"damaged or cut short behind byte {offset}"):
+        open_dataset(str(folder))
+
+
+def numbered_shards(folder, *names):
+    """Copy the only shard of a folder under other names."""
+    (tar,) = folder.glob("*.tar")
+    for name in names:
+        shutil.copy(tar, folder / name)
+    tar.unlink()
+
+
+def test_missing_numbers_of_shards_are_noted(pets):
+    _, folder = pets
+    numbered_shards(folder, "all-000001.TAR", "all-000004.tar")
+    dataset = open_dataset(str(folder), "train", tolerant=True)
+    assert [note.what for note in dataset.notes] == [
+        "shards are numbered from 0: 3 missing, the first is number 0"
+    ]
+    assert len(dataset.images) == 2
+    assert len(dataset.flaws) == 2  # the same photos again
+
+
+def test_undivided_shards_beside_others_are_a_part(pets):
+    _, folder = pets
+    numbered_shards(folder, "all-000000.tar", "extra-000000.tar")
+    assert list_splits(str(folder)) == ("all", "extra")
+    assert len(open_dataset(str(folder), "extra").images) == 2
+
+
+@pytest.mark.parametrize(
+    "content",
+    ['{"layout": 1}', "[]", '{"layout": 1, "tars": TARS, "photos": [{"record": {"id": []}, "members": {}}]}'],
+)  # fmt: skip
+def test_an_index_that_is_none_is_made_anew(pets, content):
+    whole, folder = pets
+    open_dataset(str(folder))
+    (index,) = folder.glob("*.index.json")
+    tars = json.dumps(json.loads(index.read_text())["tars"])
+    index.write_text(content.replace("TARS", tars))
+    assert len(open_dataset(str(folder)).images) == len(whole.images)
 
 
 def test_an_image_that_cannot_be_read_is_not_written(tmp_path):

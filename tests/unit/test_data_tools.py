@@ -249,6 +249,17 @@ def test_datumaro_json(tmp_path):
     assert [record.is_crowd for record in dataset.objects[1]] == [False, False, True, False]
 
 
+@pytest.mark.parametrize("label_id", [-1, 3, "cat", 0.5])
+def test_datumaro_label_that_is_not_listed_is_a_flaw(tmp_path, label_id):
+    home = copy_set(tmp_path, "datumaro_datumaro", "images/train/a.jpg", "images/train/b.jpg")
+    file = home / "annotations" / "train.json"
+    content = json.loads(file.read_text())
+    content["items"][0]["annotations"][0]["label_id"] = label_id
+    file.write_text(json.dumps(content))
+    flaws = inspect_dataset(open_dataset(str(home), "train", tolerant=True)).flaws
+    assert [flaw.what for flaw in flaws] == [f"its label_id is {label_id}, there are 3 labels"]
+
+
 # --- Label Studio -----------------------------------------------------------------------------------------------------
 
 
@@ -323,6 +334,27 @@ def test_label_studio_brush_of_another_size_is_named(label_studio_set):
     assert [flaw.what for flaw in flaws] == [
         "its brush mask has 12288 values, the photo needs 11520"
     ]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("value", 1, "it has no value"),
+        ("original_width", None, "it has no original_width and original_height"),
+    ],
+)
+def test_label_studio_region_that_lacks_a_field_is_named(label_studio_set, field, value, message):
+    file = label_studio_set / "project-1.json"
+    tasks = json.loads(file.read_text())
+    ellipse = tasks[0]["annotations"][0]["result"][5]
+    if value is None:
+        del ellipse[field]
+    else:
+        ellipse[field] = value
+    file.write_text(json.dumps(tasks))
+    dataset = open_dataset(str(label_studio_set), "train", tolerant=True)
+    assert [flaw.what for flaw in inspect_dataset(dataset).flaws] == [message]
+    assert len(dataset.objects[1]) == 4
 
 
 # --- Supervisely and V7 -----------------------------------------------------------------------------------------------

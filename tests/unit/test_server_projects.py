@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -349,6 +350,15 @@ def test_data_set_that_cannot_be_written_leaves_the_old_one(
     assert "download an export instead" in answer.json()["detail"]
     assert (photos / "seem-project.json").read_bytes() == before
     assert not [path for path in photos.iterdir() if is_part(path)]
+
+
+def test_full_disk_of_temporary_files_is_called_so(finished, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    answer = finished.get("/v1/project/export")
+    assert (answer.status_code, problem_of(answer)) == (507, "disk-full")
 
 
 def test_nothing_done_is_nothing_to_export(client):

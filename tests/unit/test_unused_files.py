@@ -6,7 +6,9 @@ import pytest
 
 import tiny_data as tiny
 from seem.cli.main import main
+from seem.data.inspection import inspect_dataset
 from seem.data.opening import list_splits, open_dataset
+from seem.data.records import FlawKind
 from seem.data.unused_files import find_unused_files
 
 
@@ -22,20 +24,30 @@ def test_of_a_sound_set_every_file_is_used(tmp_path, write):
     assert unused_of(write(tmp_path)) == {}
 
 
-@pytest.mark.parametrize(
-    "write", [tiny.grabcut, tiny.davis, tiny.ade20k, tiny.cityscapes, tiny.bdd, tiny.sunrgbd]
-)
+@pytest.mark.parametrize("write", [tiny.grabcut, tiny.davis])
 def test_photos_in_sub_folders_of_benchmarks_are_listed(tmp_path, write):
-    write(tmp_path)
-    dataset = open_first_part(tmp_path)
-    photo = dataset.images[0].path
-    assert find_unused_files(tmp_path, [dataset]) == ()
-    tiny.photo(photo.parent / "deeper" / f"x{photo.suffix}", (10, 14))
+    write_deeper_photo(write(tmp_path))
     unused = find_unused_files(tmp_path, [open_first_part(tmp_path)])
-    if dataset.kind == "cityscapes":  # reads them, and says that nothing is known about them
-        assert unused == ()
-    else:
-        assert [note.what for note in unused] == ["no annotation names it"]
+    assert [note.what for note in unused] == ["no annotation names it"]
+
+
+@pytest.mark.parametrize("write", [tiny.ade20k, tiny.cityscapes, tiny.bdd, tiny.sunrgbd])
+def test_photos_in_sub_folders_that_are_read_say_that_they_have_no_map(tmp_path, write):
+    photo = write_deeper_photo(write(tmp_path))
+    dataset = open_first_part(tmp_path)
+    assert find_unused_files(tmp_path, [dataset]) == ()
+    report = inspect_dataset(dataset)
+    named = [finding for finding in (*report.flaws, *report.notes) if photo.stem in str(finding)]
+    kinds = {FlawKind.MISSING_MASK_FILE, FlawKind.NO_ANNOTATION}
+    assert {finding.kind for finding in named} & kinds
+
+
+def write_deeper_photo(root):
+    """Write a photo without an annotation into a sub-folder; return its path."""
+    dataset = open_first_part(root)
+    first = dataset.images[0].path
+    assert find_unused_files(root, [dataset]) == ()
+    return tiny.photo(first.parent / "deeper" / f"lonely{first.suffix}", (10, 14))
 
 
 def open_first_part(folder):

@@ -34,14 +34,17 @@ class ClassTable:
         """Add classes that are not there; an id that another name has gives way to the next free one."""
         for category in classes:
             if category["name"] not in self._by_name:
-                is_free = category["id"] > 0 and category["id"] not in self._names
-                self._add({**category, "id": category["id"] if is_free else self._next_id()})
+                number = category["id"]
+                if number <= 0 or number in self._names:
+                    number = self._next_id()
+                self._add({**category, "id": number})
 
     def named(self, name: str) -> CocoCategory:
         """Return the class of a name; a new one, countable, if there is none."""
         if name not in self._by_name:
-            colour = distinct_colours(NUM_COLOURS)[len(self) % NUM_COLOURS]
-            self._add(CocoCategory(id=self._next_id(), name=name, isthing=1, color=list(colour)))
+            colour = list(distinct_colours(NUM_COLOURS)[len(self) % NUM_COLOURS])
+            category = CocoCategory(id=self._next_id(), name=name, isthing=1, color=colour)
+            self._add(category)
         return self._by_name[name]
 
     def index(self, name: str) -> int:

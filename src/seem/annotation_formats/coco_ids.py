@@ -180,10 +180,9 @@ def and_more(text: str, num_more: int) -> str:
 def is_stored_frame(row: ImageRow, image: AnnotatedImage) -> bool:
     """Whether a row describes an image as stored, which EXIF turns by a quarter."""
     height, width = image.hw
-    is_turned = image.orientation >= FIRST_QUARTER_TURN
-    return (
-        is_turned and height != width and (row.get("height"), row.get("width")) == (width, height)
-    )
+    if image.orientation < FIRST_QUARTER_TURN or height == width:
+        return False
+    return row.get("height") == width and row.get("width") == height
 
 
 def _rows_by_unique_name(rows: Mapping[str, ImageRow]) -> dict[str, ImageRow]:

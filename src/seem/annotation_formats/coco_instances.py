@@ -70,7 +70,8 @@ class CocoWriter:
         paths = self._settings.write_texts("annotations", texts)
         if self._as_polygons:
             return paths
-        return (*paths, *self._settings.write_texts("", {"results.json": to_json(self._results)}))
+        results = {"results.json": to_json(self._results)}
+        return paths + self._settings.write_texts("", results)
 
     def _add_object(
         self, one: AnnotatedObject, image_id: Any, category_id: int, mask: PackedMask

@@ -76,7 +76,8 @@ def row_run_lengths(mask: NDArray[np.bool_]) -> list[int]:
     """Return how many pixels are outside, inside, outside, ... row by row; the first number may be 0."""
     pixels = mask.ravel()
     changes = np.flatnonzero(np.diff(pixels, prepend=False))  # begins inside: a change at 0
-    lengths: list[int] = np.diff(changes, prepend=0, append=pixels.size).tolist()
+    ends = np.diff(changes, prepend=0, append=pixels.size)
+    lengths: list[int] = ends.tolist()
     return lengths
 
 

@@ -146,5 +146,7 @@ def _rings(polygon: PolygonWithHoles, transform: GeoTransform) -> list[list[list
 
 def _transformed(ring: NDArray[np.float64], transform: GeoTransform) -> NDArray[np.float64]:
     a, b, c, d, e, f = transform
-    x, y = ring.T
-    return np.stack([a * x + b * y + c, d * x + e * y + f], axis=1)
+    columns, rows = ring.T
+    x = a * columns + b * rows + c
+    y = d * columns + e * rows + f
+    return np.stack([x, y], axis=1)

@@ -119,7 +119,9 @@ def _run_bits(length: int, value: int) -> list[str]:
     """Return the bits of a run, as several where it is longer than a length can say."""
     bits = []
     while length > 0:
-        index = next((i for i, width in enumerate(_LENGTH_BITS) if length <= 2**width), 3)
+        index = 0
+        while index < len(_LENGTH_BITS) - 1 and length > 2 ** _LENGTH_BITS[index]:
+            index += 1
         width = _LENGTH_BITS[index]
         part = min(length, 2**width)
         bits.append(f"1{index:02b}{part - 1:0{width}b}{value:0{_VALUE_BITS}b}")

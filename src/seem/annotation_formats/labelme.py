@@ -58,7 +58,9 @@ def to_labelme_shapes(one: AnnotatedObject) -> list[dict[str, Any]]:
     outlines = trace_outlines(one.mask)
     if any(outline.num_holes for outline in outlines):
         return [_mask_shape(one)]
-    group = one.id if len(outlines) > 1 else None
+    group = None
+    if len(outlines) > 1:
+        group = one.id
     return [_polygon_shape(one, outline, group) for outline in outlines]
 
 
@@ -72,7 +74,8 @@ def _mask_shape(one: AnnotatedObject) -> dict[str, Any]:
     buffer = io.BytesIO()
     Image.fromarray(one.mask.crop()).save(buffer, format="PNG")
     png = base64.b64encode(buffer.getvalue()).decode("ascii")
-    return _shape(one, "mask", [[x0, y0], [x1 - 1, y1 - 1]], None, png)
+    corners: list[list[float]] = [[x0, y0], [x1 - 1, y1 - 1]]
+    return _shape(one, "mask", corners, None, png)
 
 
 def _shape(

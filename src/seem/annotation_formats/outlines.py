@@ -98,8 +98,10 @@ def trace_polygons(mask: PackedMask) -> list[PolygonWithHoles]:
             is_clockwise = _signed_area(corners) > 0  # as seen, y down
             if ring == part and is_clockwise:
                 exteriors[part] = corners
-            else:
-                holes.setdefault(part, []).append(corners[::-1] if is_clockwise else corners)
+                continue
+            if is_clockwise:
+                corners = corners[::-1]
+            holes.setdefault(part, []).append(corners)
     return [
         PolygonWithHoles(exterior, tuple(holes.get(part, ())))
         for part, exterior in exteriors.items()
@@ -109,7 +111,10 @@ def trace_polygons(mask: PackedMask) -> list[PolygonWithHoles]:
 def trace_editable_outlines(mask: PackedMask) -> list[Outline]:
     """Trace the larger parts of a mask with so few corners that a person can move them; an empty mask has none."""
     outlines = trace_outlines(mask)
-    extents = [float(np.prod(np.ptp(outline.corners, axis=0))) for outline in outlines]
+    extents = []
+    for outline in outlines:
+        width, height = np.ptp(outline.corners, axis=0).tolist()
+        extents.append(width * height)
     large = []
     for outline, extent in zip(outlines, extents, strict=True):
         if extent >= MIN_PART_SHARE * max(extents):
@@ -123,7 +128,8 @@ def simplify_outline(outline: Outline, tolerance: float) -> Outline:
     By Douglas and Peucker (1973), for each half of the ring between two corners that lie far apart.
     """
     corners = outline.corners
-    far = int(np.argmax(np.linalg.norm(corners - corners[0], axis=1)))
+    from_first = np.linalg.norm(corners - corners[0], axis=1)
+    far = int(np.argmax(from_first))
     ring = np.concatenate([corners, corners[:1]])
     is_corner = np.zeros(len(ring), dtype=np.bool_)
     is_corner[[0, far, -1]] = True
@@ -150,7 +156,9 @@ def _distances_to_line(
     """Return the distance of each point (N, 2) to the segment between two others."""
     direction = end - start
     length = float(direction @ direction)
-    share = np.zeros(len(points)) if length == 0 else ((points - start) @ direction) / length
+    share = np.zeros(len(points))
+    if length > 0:
+        share = (points - start) @ direction / length
     nearest = start + np.clip(share, 0, 1)[:, None] * direction
     distances: NDArray[np.float64] = np.linalg.norm(points - nearest, axis=1)
     return distances
@@ -176,7 +184,9 @@ def _simple_loops(points: Sequence[tuple[float, float]]) -> list[list[tuple[floa
 def _signed_area(corners: NDArray[np.float64]) -> float:
     """Return the area of a polygon, positive where the way from the x axis to the y axis is followed."""
     x, y = corners.T
-    return float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2
+    next_x, next_y = np.roll(corners, -1, axis=0).T
+    twice = np.dot(x, next_y) - np.dot(y, next_x)
+    return float(twice) / 2
 
 
 def join_outlines(outlines: Sequence[Outline]) -> NDArray[np.float64]:
@@ -185,7 +195,8 @@ def join_outlines(outlines: Sequence[Outline]) -> NDArray[np.float64]:
     for outline in outlines[1:]:
         here, there = _nearest_corners(joined, outline.corners)
         detour = np.roll(outline.corners, -there, axis=0)
-        joined = np.concatenate([joined[: here + 1], detour, detour[:1], joined[here:]])
+        before, after = joined[: here + 1], joined[here:]
+        joined = np.concatenate([before, detour, detour[:1], after])
     return joined
 
 
@@ -227,7 +238,7 @@ class _Corners:
             tables.append(_corner_table(convex, side_x, side_y, is_convex=True))
             tables.append(_corner_table(concave, side_x, side_y, is_convex=False))
         table = np.concatenate(tables)
-        rows, columns, sides = table[:, 0], table[:, 1], table[:, 2]
+        rows, columns, sides = table.T[:3]
         order = np.lexsort((sides, columns, rows))
         y, x, side_x, side_y, convex = table[order].T
         return cls(x, y, side_x, side_y, convex.astype(np.bool_))
@@ -314,8 +325,11 @@ class _Paths:
         """Return the upper corner of the edge that is met first to the left of a hole, along its uppermost row."""
         x, y = self.corners.x[start], self.corners.y[start]
         outside = np.flatnonzero(~mask[y, :x])
-        column = outside[-1] + 1 if len(outside) else 0
-        row = np.searchsorted(self._edge_keys, self._edge_key(column, y), side="right") - 1
+        column = 0
+        if len(outside):
+            column = outside[-1] + 1
+        key = self._edge_key(column, y)
+        row = np.searchsorted(self._edge_keys, key, side="right") - 1
         return int(self._upper_corners[row])
 
     def bridge(self, edge: int, start: int) -> None:

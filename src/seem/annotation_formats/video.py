@@ -126,7 +126,8 @@ class DavisWriter:
         move_frames(self._part / "masks", self._masks)
         move_frames(self._part / "frames", self._frames)
         remove_part(self._part)
-        clips = sorted(path.name for path in self._masks.parent.iterdir() if path.is_dir())
+        folders = filter(Path.is_dir, self._masks.parent.iterdir())
+        clips = sorted(path.name for path in folders)
         lists = self._settings.folder / "ImageSets" / YEAR
         files = {"all.txt": constant_writer("\n".join(clips))}
         write_together(lists, files, overwrite=True, leftovers=NO_LEFTOVERS)

@@ -99,8 +99,10 @@ class VocWriter:
         for number, name in enumerate(self._classes.names, start=1):
             red, green, blue = colours[number].tolist()
             lines.append(f"{_safe_name(name)}:{red},{green},{blue}::")
-        listed = self._settings.write_texts(LIST_FOLDER, {"train.txt": "\n".join(self._stems)})
-        return (*listed, *self._settings.write_texts("", {"labelmap.txt": "\n".join(lines)}))
+        parts = {"train.txt": "\n".join(self._stems)}
+        legend = {"labelmap.txt": "\n".join(lines)}
+        listed = self._settings.write_texts(LIST_FOLDER, parts)
+        return listed + self._settings.write_texts("", legend)
 
     def _drawable(self, image: AnnotatedImage) -> list[AnnotatedObject]:
         """Return the objects that a map can hold, those of the highest scores; empty masks are none."""

@@ -85,6 +85,37 @@ def signals_as_interrupts() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def interrupts_put_off() -> Iterator[None]:
+    """Put off signals that end programs until a block has ended: what belongs together is written whole.
+
+    A further one after `REPEAT_SECONDS` ends the program at once.
+    """
+    held: list[int] = []
+    times: list[float] = []
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        if times and time.monotonic() - times[0] > REPEAT_SECONDS:
+            end_without_traceback(number, frame)
+        held.append(number)
+        times.append(time.monotonic())
+
+    before: dict[int, Any] = {}
+    for name in ENDING_SIGNALS:
+        number = getattr(signal, name, None)
+        if number is None or not callable(signal.getsignal(number)):
+            continue
+        with suppress(ValueError):  # not the main thread, which alone gets signals
+            before[number] = signal.signal(number, hold)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if held:
+        signal.raise_signal(held[0])
+
+
 def run_program(work: Callable[[], object]) -> int:
     """Run the work of a program and return its exit code: what the work returns, if it is a number.
 

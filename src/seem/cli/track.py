@@ -14,6 +14,7 @@ import typer
 from seem.cli.dataset_options import VideoDatasetOptions
 from seem.cli.errors import print_error, single_line, write_line
 from seem.cli.image_files import check_writable
+from seem.cli.interruption import interrupts_put_off
 from seem.cli.options import FLAG, ModelOptions, OutputOptions, PromptOptions, takes_option_groups
 from seem.cli.prompts import check_marks, check_objects_supported, objects_from_options
 from seem.cli.report import describe_loaded_model, with_progress_bar
@@ -170,8 +171,8 @@ def write_tracked_video(
 ) -> None:
     """Track through the video and write every frame.
 
-    A video that breaks off and an interruption leave files of the frames so far, and the error is raised again; any
-    other error leaves nothing.
+    A video that breaks off and an interruption leave files of the frames so far, if there are any, and the error is
+    raised again; any other error leaves nothing.
     """
     try:
         for results in with_progress_bar(
@@ -179,14 +180,23 @@ def write_tracked_video(
         ):
             files.add(results)
             export.add(results)
-        files.finish()
-        export.finish()
-    except (SeemError, KeyboardInterrupt) as error:
-        if files.num_frames:
-            files.finish(single_line(error))
-            export.finish()
+    except BaseException as error:
+        if files.num_frames and isinstance(error, SeemError | KeyboardInterrupt):
+            finish_files(files, export, single_line(error))
+        else:
+            export.discard()
+            files.discard()
         raise
-    except BaseException:
+    finish_files(files, export)
+
+
+def finish_files(files: TrackFiles, export: VideoExport, note: str | None = None) -> None:
+    """Complete all files, whatever interrupts meanwhile; where that fails, remove them."""
+    try:
+        with interrupts_put_off():
+            files.finish(note)
+            export.finish()
+    except Exception:
         export.discard()
         files.discard()
         raise

@@ -36,7 +36,6 @@ class TrackFiles:
     stem: str
     model: Model
     metadata: dict[str, Any]
-    num_frames: int = 0
     num_annotations: int = 0
     frames_of: Counter[int] = field(default_factory=Counter)  # number of frames by object
     _images: list[dict[str, Any]] = field(default_factory=list)
@@ -53,6 +52,11 @@ class TrackFiles:
         return target_paths(self.folder, self.stem)
 
     @property
+    def num_frames(self) -> int:
+        """How many frames are written."""
+        return len(self._images)
+
+    @property
     def notes(self) -> list[str]:
         """Names the objects that were not found in any frame."""
         requested = {record["track_id"] for record in self.metadata["prompts"]}
@@ -66,12 +70,16 @@ class TrackFiles:
             self._open()
             self._categories = list(record["categories"])
         assert self._writer is not None
+        assert self._json is not None
         self._writer.add(results.overlay(), results.time)
-        self._write_annotations(record["annotations"])
         (image,) = record["images"]
-        self._images.append({**image, "video_id": 1, "frame": results.frame, "time": results.time})
+        row = {**image, "video_id": 1, "frame": results.frame, "time": results.time}
+        text = self._annotation_text(record["annotations"])
+        with naming_file(self.targets[1]):
+            self._json.write(text)  # and nothing between, where an interruption would part them
+            self._images.append(row)
+        self.num_annotations += len(record["annotations"])
         self.frames_of.update(results.ids.tolist())
-        self.num_frames += 1
 
     def finish(self, note: str | None = None) -> None:
         """Complete both files and move them to their names; `note` is what a reader of the JSON file must know."""
@@ -93,20 +101,15 @@ class TrackFiles:
             with suppress(OSError):  # another process has written into it
                 folder.rmdir()
 
-    def _write_annotations(self, annotations: Sequence[CocoAnnotation]) -> None:
-        """Append a frame's annotations to the JSON list, numbered through the video."""
-        assert self._json is not None
-        for annotation in annotations:
-            separator = ",\n" if self.num_annotations else ""
-            self.num_annotations += 1
-            tracked = {
-                **annotation,
-                "id": self.num_annotations,
-                "track_id": annotation["id"],
-                "video_id": 1,
-            }
-            with naming_file(self.targets[1]):
-                self._json.write(separator + json.dumps(tracked))
+    def _annotation_text(self, annotations: Sequence[CocoAnnotation]) -> str:
+        """Return what a frame appends to the JSON list of annotations, which are numbered through the video."""
+        text = ""
+        for number, annotation in enumerate(annotations, self.num_annotations + 1):
+            tracked = {**annotation, "id": number, "track_id": annotation["id"], "video_id": 1}
+            if number > 1:
+                text += ",\n"
+            text += json.dumps(tracked)
+        return text
 
     def _closing_record(self, note: str | None) -> dict[str, Any]:
         """Return what follows the annotations in the JSON file."""

@@ -110,8 +110,9 @@ def _find_duplicates(
         if not len(earlier):
             continue
         ious = _mask_ious([records[i] for i in earlier], records[index])
-        if ious.max() >= _SAME_MASK_IOU:
-            yield records[int(earlier[int((ious >= _SAME_MASK_IOU).argmax())])], records[index]
+        covering = earlier[ious >= _SAME_MASK_IOU].tolist()
+        if covering:
+            yield records[covering[0]], records[index]
 
 
 def _similar_indices(
@@ -120,8 +121,11 @@ def _similar_indices(
     """Return the indices of earlier objects of about the same box and area."""
     sides = boxes[index, 2:] - boxes[index, :2]
     tolerance = 2.0 + (1 - _SAME_MASK_IOU) * float(sides.max())
-    is_near = np.abs(boxes[:index] - boxes[index]).max(axis=1) <= tolerance
-    ratios = np.maximum(areas[:index], areas[index]) / np.minimum(areas[:index], areas[index])
+    distances = np.abs(boxes[:index] - boxes[index]).max(axis=1)
+    is_near = distances <= tolerance
+    larger = np.maximum(areas[:index], areas[index])
+    smaller = np.minimum(areas[:index], areas[index])
+    ratios = larger / smaller
     return np.flatnonzero(is_near & (ratios <= _MAX_AREA_RATIO))
 
 

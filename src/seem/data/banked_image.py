@@ -74,8 +74,11 @@ def shrink_decoded(
 ) -> BankedImage:
     """Shrink decoded pixels to at most `longest_side`, with everything that is annotated on the image."""
     scale = min(1.0, longest_side / max(image.hw))
-    hw = (max(1, round(image.hw[0] * scale)), max(1, round(image.hw[1] * scale)))
-    regions = [_soft_region(record, record.mask(), hw) for record in dataset.objects[image.id]]
+    height, width = image.hw
+    hw = max(1, round(height * scale)), max(1, round(width * scale))
+    regions = []
+    for record in dataset.objects[image.id]:
+        regions.append(_soft_region(record, record.mask(), hw))
     if void is not None:
         regions.append(_soft_region(void_record(image), void, hw))
     return assemble_image(dataset, image, _resize(pixels, hw), regions)
@@ -133,10 +136,10 @@ def _soft_region(
     import cv2
 
     soft = _resize(mask.view(np.uint8) * np.uint8(255), hw)
-    x, y, w, h = cv2.boundingRect(soft)
-    return SoftRegion(
-        record, (x, y, x + w, y + h), np.ascontiguousarray(soft[y : y + h, x : x + w])
-    )
+    x, y, width, height = cv2.boundingRect(soft)
+    right, bottom = x + width, y + height
+    crop = np.ascontiguousarray(soft[y:bottom, x:right])
+    return SoftRegion(record, (x, y, right, bottom), crop)
 
 
 def _resize(

@@ -58,7 +58,8 @@ def prompt_name(name: str) -> str:
     COCO's stuff gets the phrase of its vocabulary; underscores become spaces, control characters are left out.
     """
     name = "".join(filter(_is_written, str(name))).strip()
-    return _coco_phrases().get(name) or " ".join(name.replace("_", " ").split())
+    words = name.replace("_", " ").split()
+    return _coco_phrases().get(name) or " ".join(words)
 
 
 def _is_written(character: str) -> bool:
@@ -138,9 +139,9 @@ def _from_vocabulary_entry(entry: vocabulary.Category) -> CategoryRecord:
 
 
 def _from_asset_row(row: dict[str, Any]) -> CategoryRecord:
-    return CategoryRecord(
-        row["id"], row["name"], row.get("text", row["name"]), bool(row["isthing"])
-    )
+    name = row["name"]
+    text = row.get("text", name)
+    return CategoryRecord(row["id"], name, text, is_thing=bool(row["isthing"]))
 
 
 def _ade20k_full() -> tuple[CategoryRecord, ...]:

@@ -76,7 +76,8 @@ def find_runs(
 
     A label map has far fewer runs than pixels: what sorts or looks up does it once a run.
     """
-    starts = np.concatenate([[0], np.flatnonzero(values[1:] != values[:-1]) + 1])
+    is_changed = values[1:] != values[:-1]
+    starts = np.concatenate([[0], np.flatnonzero(is_changed) + 1])
     return starts, np.diff(starts, append=values.size)
 
 
@@ -115,7 +116,9 @@ def parse_rle(code: dict[str, Any], hw: tuple[int, int]) -> RleMask:
     if tuple(size) != hw:
         raise RleSizeError(f"its mask is {size[0]} x {size[1]} (h, w), the photo {hw[0]} x {hw[1]}")
     counts = code.get("counts")
-    numbers = decompress_counts(counts) if isinstance(counts, (str, bytes)) else counts
+    numbers = counts
+    if isinstance(counts, (str, bytes)):
+        numbers = decompress_counts(counts)
     if (
         not isinstance(numbers, Sequence)
         or not all(map(_is_integer, numbers))
@@ -187,9 +190,8 @@ def _clip_far_corners(polygon: Sequence[float], hw: tuple[int, int]) -> list[flo
     """
     height, width = hw
     corners = np.reshape(polygon, (-1, 2))
-    clipped: list[float] = (
-        np.clip(corners, (-width, -height), (2 * width, 2 * height)).ravel().tolist()
-    )
+    low, high = (-width, -height), (2 * width, 2 * height)
+    clipped: list[float] = np.clip(corners, low, high).ravel().tolist()
     return clipped
 
 
@@ -197,7 +199,8 @@ def _compress(counts: Sequence[int], hw: tuple[int, ...]) -> dict[str, Any]:
     from pycocotools import mask as rle
 
     height, width = hw
-    return dict(rle.frPyObjects({"size": [height, width], "counts": list(counts)}, height, width))
+    code = {"size": [height, width], "counts": list(counts)}
+    return dict(rle.frPyObjects(code, height, width))
 
 
 def _rle_mask(code: dict[str, Any]) -> RleMask:

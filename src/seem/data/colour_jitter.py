@@ -44,8 +44,8 @@ def _jitter_tone(
     brightness = rng.uniform(-0.12, 0.12)
     tone = (tone - 0.45) * contrast + 0.45 + brightness
     table = tone[:, None] * (1 + rng.uniform(-0.06, 0.06, 3))
-    table = np.clip(np.rint(table * 255), 0, 255).astype(np.uint8)
-    return np.asarray(cv2.LUT(pixels, table[None]))
+    levels = np.rint(table * 255).clip(0, 255).astype(np.uint8)
+    return np.asarray(cv2.LUT(pixels, levels[None]))
 
 
 def _rotate_hue(
@@ -54,15 +54,18 @@ def _rotate_hue(
     import cv2
 
     hsv = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV_FULL))
-    rotated = np.arange(256) + int(rng.integers(-_MAX_HUE_STEPS, _MAX_HUE_STEPS + 1))
-    hsv[..., 0] = cv2.LUT(np.ascontiguousarray(hsv[..., 0]), (rotated % 256).astype(np.uint8))
+    num_steps = int(rng.integers(-_MAX_HUE_STEPS, _MAX_HUE_STEPS + 1))
+    rotated = (np.arange(256) + num_steps) % 256
+    hue = np.ascontiguousarray(hsv[..., 0])
+    hsv[..., 0] = cv2.LUT(hue, rotated.astype(np.uint8))
     return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL))
 
 
 def _to_grey(pixels: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
     import cv2
 
-    return np.asarray(cv2.cvtColor(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB))
+    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    return np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB))
 
 
 def _blur(
@@ -70,7 +73,8 @@ def _blur(
 ) -> UInt8[np.ndarray, "h w 3"]:
     import cv2
 
-    return np.asarray(cv2.GaussianBlur(pixels, (0, 0), rng.uniform(0.4, 1.4)))
+    sigma = rng.uniform(0.4, 1.4)
+    return np.asarray(cv2.GaussianBlur(pixels, (0, 0), sigma))
 
 
 def _compress_as_jpeg(
@@ -78,5 +82,6 @@ def _compress_as_jpeg(
 ) -> UInt8[np.ndarray, "h w 3"]:
     import cv2
 
-    _, code = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 85))])
+    quality = int(rng.integers(30, 85))
+    _, code = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR))

@@ -70,7 +70,9 @@ def _touches_border(sample: TrainingSample) -> Bool[np.ndarray, " n"]:
     height, width = sample.valid_hw
     outer_rows = sample.masks[:, [0, height - 1], :]
     outer_columns = sample.masks[:, :, [0, width - 1]]
-    return np.asarray(outer_rows.any(axis=(1, 2)) | outer_columns.any(axis=(1, 2)))
+    touches_top_or_bottom = outer_rows.any(axis=(1, 2))
+    touches_side = outer_columns.any(axis=(1, 2))
+    return np.asarray(touches_top_or_bottom | touches_side)
 
 
 def _cut_out(
@@ -85,7 +87,8 @@ def _cut_out(
     top, left = rows[0], columns[0]
     bottom = min(rows[-1] + 1, top + max_hw[0])
     right = min(columns[-1] + 1, left + max_hw[1])
-    return np.asarray(mask[top:bottom, left:right]), donor.image[:, top:bottom, left:right]
+    pixels = donor.image[:, top:bottom, left:right]
+    return np.asarray(mask[top:bottom, left:right]), pixels
 
 
 def _choose_region(
@@ -106,7 +109,8 @@ def _blend(
     """Draw the pasted pixels with soft edges, inside of the mask alone: no rim of the old background."""
     import cv2
 
-    blurred = np.asarray(cv2.GaussianBlur(pasted.astype(np.float32), (0, 0), _EDGE_BLUR_SIGMA))
+    hard = pasted.astype(np.float32)
+    blurred = np.asarray(cv2.GaussianBlur(hard, (0, 0), _EDGE_BLUR_SIGMA))
     opacity = blurred * pasted
     rows, columns = region
     blended = image.copy()

@@ -75,11 +75,19 @@ class EdgeSweep:
         return side > 0
 
     def _cross(self, edge: int, other: int) -> bool:
-        a, b = self._edges[edge], self._edges[other]
-        return _side(*a, b[0]) * _side(*a, b[1]) < 0 and _side(*b, a[0]) * _side(*b, a[1]) < 0
+        one, two = self._edges[edge], self._edges[other]
+        return _lie_apart(one, two) and _lie_apart(two, one)
+
+
+def _lie_apart(line: tuple[_Point, _Point], ends: tuple[_Point, _Point]) -> bool:
+    """Whether two points lie on different sides of a line through two others."""
+    first, second = ends
+    return _side(*line, first) * _side(*line, second) < 0
 
 
 def _side(a: _Point, b: _Point, c: _Point) -> int:
     """Return on which side of the line from `a` to `b` the point `c` lies: 1 above, -1 below, 0 on it."""
-    product = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+    along_x, along_y = b[0] - a[0], b[1] - a[1]
+    to_x, to_y = c[0] - a[0], c[1] - a[1]
+    product = along_x * to_y - along_y * to_x
     return (product > 0) - (product < 0)

@@ -31,11 +31,15 @@ def compare_frames(dataset: Dataset) -> Iterator[Flaw]:
     if not sample:
         return
     part = replace(dataset, images=tuple(sample), tolerant=True)
-    read_as = read_image_header(dataset, sample[0]).frame_of(sample[0].hw, sample[0].image_frame)
-    strengths = {frame: list(_outline_strengths(part.in_frame(frame))) for frame in AnnotationFrame}
-    if not all(strengths.values()):
-        return
-    means = {frame: float(np.mean(values)) for frame, values in strengths.items()}
+    first = sample[0]
+    read_as = read_image_header(dataset, first).frame_of(first.hw, first.image_frame)
+    strengths: dict[AnnotationFrame, list[float]] = {}
+    means: dict[AnnotationFrame, float] = {}
+    for frame in AnnotationFrame:
+        strengths[frame] = list(_outline_strengths(part.in_frame(frame)))
+        if not strengths[frame]:
+            return
+        means[frame] = float(np.mean(strengths[frame]))
     yield _note(means, read_as, len(strengths[read_as]), len(sample), f"{dataset.path}")
 
 

@@ -76,7 +76,8 @@ def write_bank_cache(file: Path, fingerprint: str, images: Iterable[BankedImage]
                     table += [region.record.id, stream.tell(), *region.box]
                     stream.write(region.soft_mask.tobytes())
             stream.write(bytes(-stream.tell() % _TABLE_ITEM_BYTES))
-            header = np.array([(stream.tell(), len(table), fingerprint.encode())], _HEADER)
+            row = stream.tell(), len(table), fingerprint.encode()
+            header = np.array([row], _HEADER)
             stream.write(np.asarray(table, "<i8").tobytes())
             stream.seek(0)
             stream.write(header.tobytes())
@@ -90,7 +91,8 @@ def read_bank_cache(
 ) -> Iterator[BankedImage]:
     """Yield the images of a valid cache, memory-mapped; `sources` are those that it was written from, in order."""
     header = np.fromfile(file, _HEADER, 1)[0]
-    table = np.fromfile(file, "<i8", int(header["table_len"]), offset=int(header["table_at"]))
+    num_numbers, start = int(header["table_len"]), int(header["table_at"])
+    table = np.fromfile(file, "<i8", num_numbers, offset=start)
     numbers = iter(table.tolist())
     content = np.asarray(np.memmap(file, np.uint8, "r"))
     for dataset, image in sources:

@@ -75,7 +75,8 @@ def read_rgb_and_notes(
         with open_image(content or path, str(path)) as image:
             header = ImageHeader.of(image)
             rgb, notes = decode_rgb(image, str(path))
-            return np.asarray(in_frame(rgb, image, header, header.frame_of(hw, frame))), notes
+            turned = in_frame(rgb, image, header, header.frame_of(hw, frame))
+            return np.asarray(turned), notes
     except (SeemError, ValueError, OSError) as error:
         raise DataError(str(error)) from error
 
@@ -169,7 +170,8 @@ def read_labels(
     if opaque is not None:  # the colours say nothing, alpha does
         return opaque.astype(np.int32) * 255
     if not (colours == colours[:, :, :1]).all():
-        raise ColouredMapError(path, np.unique(rgb_to_ids(colours.astype(np.int32))).tolist())
+        codes = rgb_to_ids(colours.astype(np.int32))
+        raise ColouredMapError(path, np.unique(codes).tolist())
     return colours[:, :, 0].astype(np.int32)
 
 
@@ -204,7 +206,8 @@ def read_panoptic_ids(
 
 def rgb_to_ids(channels: Int32[np.ndarray, "h w c"]) -> Int32[np.ndarray, "h w"]:
     """Decode the segment ids of COCO's panoptic format: R + 256 G + 65536 B."""
-    return np.asarray(channels[:, :, 0] + 256 * channels[:, :, 1] + 65536 * channels[:, :, 2])
+    red, green, blue = (channels[:, :, index] for index in range(3))
+    return np.asarray(red + 256 * green + 65536 * blue)
 
 
 def resize_labels(
@@ -217,11 +220,13 @@ def resize_labels(
     """
     if labels.shape == hw:
         return labels
-    aspect_error = abs(labels.shape[0] * hw[1] - labels.shape[1] * hw[0])
+    height, width = hw
+    stored_height, stored_width = labels.shape
+    aspect_error = abs(stored_height * width - stored_width * height)
     if aspect_error > max(*labels.shape, *hw):
         raise wrong_size_error(path, labels.shape, hw)
-    rows = _nearest_indices(labels.shape[0], hw[0])
-    columns = _nearest_indices(labels.shape[1], hw[1])
+    rows = _nearest_indices(stored_height, height)
+    columns = _nearest_indices(stored_width, width)
     return np.asarray(labels[rows[:, None], columns])
 
 
@@ -252,14 +257,18 @@ def list_images(folder: Path, *, deep: bool = False) -> list[Path]:
 
 def images_by_stem(folder: Path) -> Mapping[str, Path]:
     """Index the images of a folder by name without ending; a PNG comes before others of its name."""
-    files = sorted(list_images(folder), key=lambda path: path.suffix.lower() == ".png")
+    files = sorted(list_images(folder), key=_is_png)
     return {path.stem: path for path in files}
 
 
 def images_by_relative_name(folder: Path) -> Mapping[str, Path]:
     """Index the images of a folder and its sub-folders by path without ending ("sub/a"); a PNG comes before others."""
-    files = sorted(list_images(folder, deep=True), key=lambda path: path.suffix.lower() == ".png")
+    files = sorted(list_images(folder, deep=True), key=_is_png)
     return {relative_stem(path, folder): path for path in files}
+
+
+def _is_png(path: Path) -> bool:
+    return path.suffix.lower() == ".png"
 
 
 def list_folders(folder: Path) -> list[Path]:

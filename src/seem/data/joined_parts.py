@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from seem.data.annotation_notes import note_repeated_files
 from seem.data.dataset import ALL_SPLIT, AnnotatedPolygons, ParsedObjects
 from seem.data.label_map import LabelMap
 from seem.data.lazy_dataset import LazyDataset
+from seem.data.readers.label_maps import remap_values
 from seem.data.records import (
     CategoryRecord,
     ImageRecord,
@@ -46,9 +45,12 @@ def join_parts(parts: Sequence[LazyDataset]) -> LazyDataset:
     for part, categories in zip(parts, class_tables, strict=True):
         new_ids = {}
         for image in part.images:
-            new_ids[image.id] = len(origins) + 1 if is_renumbered else image.id
-            origins[new_ids[image.id]] = _Origin(part, image.id, categories)
-            images.append(replace(image, id=new_ids[image.id]))
+            new_id = image.id
+            if is_renumbered:
+                new_id = len(origins) + 1
+            new_ids[image.id] = new_id
+            origins[new_id] = _Origin(part, image.id, categories)
+            images.append(replace(image, id=new_id))
         for expression in part.expressions:
             number = len(expressions) + 1
             image_id = new_ids[expression.image_id]
@@ -125,7 +127,8 @@ def _join_by_name(lists: Sequence[Sequence[CategoryRecord]]) -> list[dict[int, C
         table = {}
         for category in categories:
             key = category.name, category.text, category.is_thing
-            table[category.id] = joined.setdefault(key, replace(category, id=len(joined) + 1))
+            numbered = replace(category, id=len(joined) + 1)
+            table[category.id] = joined.setdefault(key, numbered)
         tables.append(table)
     return tables
 
@@ -141,7 +144,5 @@ def _with_classes(labels: LabelMap, categories: Mapping[int, CategoryRecord]) ->
     semantic = labels.semantic
     if semantic is not None:
         new_ids = {old_id: category.id for old_id, category in categories.items()}
-        values, indices = np.unique(semantic, return_inverse=True)
-        renumbered = np.array([new_ids.get(value, 0) for value in values.tolist()], np.int32)
-        semantic = renumbered[indices.reshape(semantic.shape)]
+        semantic = remap_values(semantic, new_ids)
     return replace(labels, segments=segments, semantic=semantic)

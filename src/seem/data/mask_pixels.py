@@ -32,9 +32,13 @@ def grey_scale_factor(image: Image.Image) -> int:
     if image.mode != "L" or not tiles:
         return 1
     arguments = tiles[0][3]
-    raw_mode = arguments if isinstance(arguments, str) else next(iter(arguments or ()), "")
+    raw_mode = arguments
+    if not isinstance(arguments, str):
+        raw_mode = next(iter(arguments or ()), "")
     kind, _, bits = str(raw_mode).partition(";")
-    return _SCALE_OF_BITS.get(bits[:1], 1) if kind == "L" else 1
+    if kind != "L":
+        return 1
+    return _SCALE_OF_BITS.get(bits[:1], 1)
 
 
 def stored_numbers(image: Image.Image, factor: int) -> np.ndarray:
@@ -88,7 +92,8 @@ def object_pixels(channels: Channels, *, is_lossy: bool) -> Bool[np.ndarray, "h 
 
 def without_alpha(channels: Channels) -> Integer[np.ndarray, "h w c2"]:
     """Return red, green and blue, or the one grey channel."""
-    return channels[:, :, :3] if channels.shape[2] > 2 else channels[:, :, :1]
+    num_colours = 3 if channels.shape[2] > 2 else 1
+    return channels[:, :, :num_colours]
 
 
 def is_smoothed(values: Values) -> bool:

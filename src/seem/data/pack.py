@@ -158,7 +158,10 @@ class Pack:
     @cached_property
     def categories(self) -> Mapping[int, CategoryRecord]:
         """Categories by their id in this set."""
-        return categories_by_id(map(_parse_category, self._document["categories"]))
+        try:
+            return categories_by_id(map(_parse_category, self._document["categories"]))
+        except KeyError as error:
+            raise PackError(f"{self.path}/annotations.json: a category has no {error}.") from error
 
     @cached_property
     def images(self) -> tuple[ImageRecord, ...]:
@@ -286,15 +289,17 @@ class Pack:
     def _document(self) -> Mapping[str, Any]:
         file = self.path / "annotations.json"
         try:
-            document = json.loads(file.read_bytes())
-        except ValueError as error:
-            raise PackError(
-                f"{file} is not valid JSON ({error}); it may be cut short, copy it again."
-            ) from error
-        missing = [key for key in ("images", "annotations", "categories") if key not in document]
-        if missing:
-            raise PackError(f"{file} has no {', '.join(missing)}; a COCO-style file is needed.")
-        return dict(document)
+            document = CocoDocument.read(file)
+        except DataError as error:
+            raise PackError(str(error)) from error
+        for row in (*document.images, *document.categories):
+            if not isinstance(row.get("id"), int):
+                raise PackError(f"{file} has a row whose id is no whole number: {row}.")
+        return {
+            "images": document.images,
+            "annotations": document.annotations,
+            "categories": document.categories,
+        }
 
     @cached_property
     def _rows_by_image(self) -> tuple[dict[int, list[Mapping[str, Any]]], tuple[Flaw, ...]]:

@@ -16,6 +16,7 @@ MAX_CHECKED_CORNERS = (
     20_000  # a contour that long was traced by a program and does not cross itself
 )
 MAX_COMPARED_CORNERS = 100  # of which every pair of edges is compared
+_LARGEST_COORDINATE = 1e9  # whose products do not overflow; no image is that large
 _RECTANGLE_TOLERANCE = 0.02  # of the diagonal: corners are often rounded to whole pixels
 
 
@@ -51,8 +52,9 @@ def is_self_intersecting(polygon: Sequence[float]) -> bool:
     False for polygons of more than `MAX_CHECKED_CORNERS` corners, which are not checked.
     """
     corners = np.reshape(np.asarray(polygon, np.float64), (-1, 2))
-    is_repeated = np.all(corners == np.roll(corners, 1, axis=0), axis=1)
-    starts = corners[~is_repeated]
+    before = np.roll(corners, 1, axis=0)
+    is_repeated = np.all(corners == before, axis=1)
+    starts = corners[~is_repeated].clip(-_LARGEST_COORDINATE, _LARGEST_COORDINATE)
     if len(starts) < 4 or len(starts) > MAX_CHECKED_CORNERS:  # a triangle cannot cross itself
         return False
     ends = np.roll(starts, -1, axis=0)
@@ -76,8 +78,8 @@ def is_rectangle(polygon: Sequence[float]) -> bool:
 
 def is_upright(polygon: Sequence[float]) -> bool:
     """Whether the corners of a rectangle lie on two columns and two rows."""
-    corners = np.round(np.reshape(np.asarray(polygon, np.float64), (-1, 2)), 3)
-    return all(len(np.unique(values)) <= 2 for values in corners.T)
+    x, y = np.reshape(np.asarray(polygon, np.float64), (-1, 2)).round(3).T
+    return len(np.unique(x)) <= 2 and len(np.unique(y)) <= 2
 
 
 def _any_pair_crosses(starts: Float64[np.ndarray, "n 2"], ends: Float64[np.ndarray, "n 2"]) -> bool:
@@ -96,8 +98,8 @@ def _orientation(
     c: Float64[np.ndarray, "*m 2"],
 ) -> np.ndarray:
     """Return on which side of the line from `a` to `b` the point `c` lies: 1, -1, or 0 on the line."""
-    to_b, to_c = b - a, c - a
-    cross_product = to_b[..., 0] * to_c[..., 1] - to_b[..., 1] * to_c[..., 0]
+    along, to = b - a, c - a
+    cross_product = along[..., 0] * to[..., 1] - along[..., 1] * to[..., 0]
     return np.asarray(np.sign(cross_product))
 
 

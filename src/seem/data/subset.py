@@ -184,7 +184,8 @@ def first_prompts(truth: Bool[np.ndarray, "h w"], seed: int) -> dict[str, dict[s
     """Draw the first prompt of every kind for an object (not empty)."""
     click = first_click(truth)
     assert click is not None
-    prompts: dict[str, dict[str, Any]] = {PromptKind.POINT.value: {"point": [click.x, click.y]}}
+    prompts: dict[str, dict[str, Any]] = {}
+    prompts[PromptKind.POINT.value] = {"point": [click.x, click.y]}
     for draw in (draw_circle, draw_scribble, draw_polygon, draw_box):
         prompt = draw(truth, np.random.default_rng(seed))
         prompts[prompt.kind.value] = _prompt_json(prompt)

@@ -28,7 +28,9 @@ def find_unused_files(root: Path, parts: Sequence[Dataset]) -> tuple[Flaw, ...]:
     for file in _searched_files(lazy_parts):
         if _may_be_annotation(file, root) and file.resolve() not in used:
             groups.setdefault((file.parent, file.suffix.lower()), []).append(file)
-    photo_folders = {image.path.parent for part in lazy_parts for image in part.images}
+    photo_folders: set[Path] = set()
+    for part in lazy_parts:
+        photo_folders.update(image.path.parent for image in part.images)
     notes = []
     for files in groups.values():
         is_photo = not photo_folders.isdisjoint(files[0].parents) and _is_image(files[0])
@@ -38,8 +40,11 @@ def find_unused_files(root: Path, parts: Sequence[Dataset]) -> tuple[Flaw, ...]:
 
 def _searched_files(parts: Iterable[LazyDataset]) -> list[Path]:
     """Return the files of all folders that are searched, in order of their paths."""
+    folders: set[Path] = set()
+    for part in parts:
+        folders.update(part.searched)
     files: set[Path] = set()
-    for folder in {folder for part in parts for folder in part.searched}:
+    for folder in folders:
         files.update(folder.rglob("*"))
     return sorted(files)
 
@@ -48,18 +53,20 @@ def _used_files(parts: Iterable[LazyDataset]) -> set[Path]:
     """Return the files that parts were read from, and those that they have already reported."""
     used: set[Path] = set()
     for part in parts:
-        used.update(file.resolve() for file in part.files)
+        used.update(part.files)
         for image in part.images:
-            files = (image.path, image.semantic_path, image.panoptic_path)
-            used.update(file.resolve() for file in files if file is not None)
+            files = image.path, image.semantic_path, image.panoptic_path
+            used.update(filter(None, files))
         for flaw in part.flaws:
-            used.add((part.path / flaw.where).resolve())
-    return used
+            used.add(part.path / flaw.where)
+    return set(map(Path.resolve, used))
 
 
 def _may_be_annotation(file: Path, root: Path) -> bool:
     """Whether a file looks like a photo, a mask or annotations, and is not hidden."""
-    names = file.relative_to(root).parts if file.is_relative_to(root) else (file.name,)
+    names: tuple[str, ...] = (file.name,)
+    if file.is_relative_to(root):
+        names = file.relative_to(root).parts
     is_hidden = any(name.startswith((".", "__MACOSX")) for name in names)
     is_passed_over = file.stem.lower().startswith(_PASSED_OVER)
     is_of_a_kind = file.suffix.lower() in _ANNOTATION_SUFFIXES or _is_image(file)
@@ -72,13 +79,13 @@ def _is_image(file: Path) -> bool:
 
 def _note(root: Path, files: Sequence[Path], *, is_photo: bool) -> Flaw:
     first = files[0]
+    reason = "nothing in this set refers to"
+    if is_photo:
+        reason = "no annotation names"
     if len(files) == 1:
-        where = relative_name(first, root)
-    else:
-        where = f"{relative_name(first.parent, root)}/*{first.suffix.lower()}"
-    reason = "no annotation names" if is_photo else "nothing in this set refers to"
-    if len(files) == 1:
-        return Flaw(FlawKind.UNUSED_FILE, where, f"{reason} it")
+        return Flaw(FlawKind.UNUSED_FILE, relative_name(first, root), f"{reason} it")
+    folder, ending = relative_name(first.parent, root), first.suffix.lower()
+    where = f"{folder}/*{ending}"
     listed = ", ".join(file.name for file in files[:_MAX_LISTED_NAMES])
     if len(files) > _MAX_LISTED_NAMES:
         listed += ", ..."

@@ -85,7 +85,7 @@ def choose_window(
         to_canvas = _rotation(valid_hw, np.deg2rad(degrees)) @ to_canvas
     is_flipped = bool(rng.random() < augmentation.p_flip)
     if is_flipped:
-        to_canvas = np.array([[-1, 0, valid_hw[1] - 1], [0, 1, 0], [0, 0, 1.0]]) @ to_canvas
+        to_canvas = _mirroring(valid_hw[1]) @ to_canvas
     is_quarter_turned = augmentation.p_quarter > 0 and bool(rng.random() < augmentation.p_quarter)
     if is_quarter_turned:
         to_canvas = _quarter_turn(valid_hw, rng) @ to_canvas
@@ -109,9 +109,11 @@ def warp_pixels(
     to_canvas = window.to_canvas
     if window.scale < _AVERAGE_BELOW_SCALE:
         height, width = pixels.shape[:2]
-        reduced_wh = (max(1, round(width * window.scale)), max(1, round(height * window.scale)))
+        reduced_width = max(1, round(width * window.scale))
+        reduced_height = max(1, round(height * window.scale))
+        reduced_wh = reduced_width, reduced_height
         pixels = cv2.resize(pixels, reduced_wh, interpolation=cv2.INTER_AREA)
-        to_canvas = to_canvas @ _from_reduced(reduced_wh[0] / width, reduced_wh[1] / height)
+        to_canvas = to_canvas @ _from_reduced(reduced_width / width, reduced_height / height)
     # The image's own border pixels go on over the half pixel where the window ends; a rotation shows padding beyond.
     is_upright = 0.0 in to_canvas[0, :2].tolist()
     border = cv2.BORDER_REPLICATE if is_upright else cv2.BORDER_CONSTANT
@@ -136,8 +138,9 @@ def warp_object(entry: BankedObject, window: ImageWindow) -> MaskPatch | None:
     canvas_corners = window.to_canvas[:2, :2] @ corners + window.to_canvas[:2, 2:]
     low = np.floor(canvas_corners.min(axis=1)).astype(int) - 1
     high = np.ceil(canvas_corners.max(axis=1)).astype(int) + 1
-    left, top = max(0, int(low[0])), max(0, int(low[1]))
-    right, bottom = min(window.valid_hw[1], int(high[0])), min(window.valid_hw[0], int(high[1]))
+    valid_height, valid_width = window.valid_hw
+    left, top = np.maximum(low, 0).tolist()
+    right, bottom = np.minimum(high, (valid_width, valid_height)).tolist()
     if right <= left or bottom <= top:
         return None
     to_patch = window.to_canvas[:2].copy()
@@ -191,7 +194,8 @@ def _choose_side(
     if target is not None and choice < augmentation.p_zoom:
         x0, y0, x1, y1 = target.box
         zoom = float(np.exp(rng.uniform(*np.log(augmentation.zoom))))
-        return min(max(x1 - x0, y1 - y0) * zoom, longest_side * augmentation.window[1])
+        target_side = max(x1 - x0, y1 - y0)
+        return min(target_side * zoom, longest_side * augmentation.window[1])
     if target is not None:
         choice -= augmentation.p_zoom
     if choice < augmentation.p_whole:
@@ -206,7 +210,8 @@ def _stretch(
     augmentation: Augmentation,
 ) -> tuple[float, float]:
     """Draw the aspect of a window that is smaller than the image; returns width and height."""
-    stretch = float(np.exp(rng.uniform(-augmentation.aspect, augmentation.aspect))) ** 0.5
+    log_aspect = rng.uniform(-augmentation.aspect, augmentation.aspect)
+    stretch = float(np.exp(log_aspect)) ** 0.5
     if side >= longest_side:
         return side, side
     return side * stretch, side / stretch
@@ -227,10 +232,28 @@ def _choose_span(
 
 def _rotation(valid_hw: tuple[int, int], angle: float) -> Float64[np.ndarray, "3 3"]:
     """Rotate about the middle of the valid rectangle."""
-    cx, cy = (valid_hw[1] - 1) / 2, (valid_hw[0] - 1) / 2
+    height, width = valid_hw
+    cx, cy = (width - 1) / 2, (height - 1) / 2
     cos, sin = np.cos(angle), np.sin(angle)
+    shift_x = cx - cos * cx + sin * cy
+    shift_y = cy - sin * cx - cos * cy
     return np.array(
-        [[cos, -sin, cx - cos * cx + sin * cy], [sin, cos, cy - sin * cx - cos * cy], [0, 0, 1.0]]
+        [
+            [cos, -sin, shift_x],
+            [sin, cos, shift_y],
+            [0, 0, 1.0],
+        ]
+    )
+
+
+def _mirroring(width: int) -> Float64[np.ndarray, "3 3"]:
+    """Exchange left and right of the valid rectangle."""
+    return np.array(
+        [
+            [-1, 0, width - 1],
+            [0, 1, 0],
+            [0, 0, 1.0],
+        ]
     )
 
 

@@ -11,7 +11,7 @@ its labels are their numbers. They are things if any of the first maps numbers o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -34,13 +34,15 @@ from seem.data.readers.label_maps import (
     complete_where_labelled,
     label_map_of_classes,
     label_map_of_segments,
+    note_listed,
     number_segments,
     pair_images,
     remap_values,
 )
-from seem.data.records import CategoryRecord, DataError, ImageRecord, categories_by_id
+from seem.data.records import CategoryRecord, DataError, Flaw, ImageRecord, categories_by_id
 
 _IMAGE_SUFFIX = "_leftImg8bit"
+_MAP_ENDINGS = ("_gtFine_instanceIds.png", "_gtFine_labelIds.png")
 _NUM_TRIED_MAPS = 20  # maps that are read to find out whether objects are numbered
 _OBJECT_FACTOR = 1000  # a number from here on is 1000 x label + number of the object
 
@@ -56,8 +58,14 @@ def read_cityscapes(path: Path, split: str) -> LazyDataset:
     images, flaws = pair_images(
         pairs, "cityscapes", split, "panoptic", source_of=lambda file: file.parent.name
     )
+    notes = tuple(_note_lone_maps(label_folder, images))
+    classes = _official_classes()
+    files: tuple[Path, ...] = ()
     legend = _read_own_legend(path)
-    classes = _official_classes() if legend is None else _own_classes(legend, path)
+    if legend is not None:
+        classes = _own_classes(legend, path)
+        notes += legend.notes
+        files = (legend.file,)
     by_id = categories_by_id(classes.categories)
 
     def read_map(image: ImageRecord) -> LabelMap | None:
@@ -90,8 +98,8 @@ def read_cityscapes(path: Path, split: str) -> LazyDataset:
         read_map=read_map,
         complete=complete_where_labelled(classes.categories),
         flaws=flaws,
-        notes=() if legend is None else legend.notes,
-        files=() if legend is None else (legend.file,),
+        notes=notes,
+        files=files,
         searched=(image_folder,),
     )
 
@@ -157,9 +165,17 @@ def _find_labels(label_folder: Path, image: Path, image_folder: Path) -> Path | 
     """Find the map of an image, in the folder of the same name; the public test part has none of worth."""
     folder = label_folder / image.relative_to(image_folder).parent
     stem = image.stem.removesuffix(_IMAGE_SUFFIX)
-    return first_file(
-        folder / f"{stem}_gtFine_instanceIds.png", folder / f"{stem}_gtFine_labelIds.png"
-    )
+    return first_file(*(folder / f"{stem}{ending}" for ending in _MAP_ENDINGS))
+
+
+def _note_lone_maps(label_folder: Path, images: Iterable[ImageRecord]) -> Iterator[Flaw]:
+    """Name the scenes that have a map and no photo."""
+    scenes = set()
+    for ending in _MAP_ENDINGS:
+        for file in label_folder.rglob(f"*{ending}"):
+            scenes.add(file.name.removesuffix(ending))
+    names = sorted(scenes - {image.path.stem.removesuffix(_IMAGE_SUFFIX) for image in images})
+    yield from note_listed(label_folder.name, "maps without a photo", names)
 
 
 CITYSCAPES = Layout(

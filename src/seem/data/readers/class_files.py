@@ -103,13 +103,16 @@ def _names_by_written_number(text: TextFile) -> dict[int, str]:
     matches = list(filter(None, map(_NUMBERED_LINE.fullmatch, lines)))
     numbers = [int(match[1]) for match in matches]
     names = [match[2] for match in matches]
-    first = numbers[0] if numbers else 0
-    counts = len(matches) == len(lines) > 1 and numbers == list(range(first, first + len(lines)))
-    if not counts or len(set(names)) < len(names):
+    if len(matches) < len(lines) or len(lines) < 2 or len(set(names)) < len(names):
+        return {}
+    first = numbers[0]
+    if numbers != list(range(first, first + len(lines))):
         return {}
     if first == 0 and is_background(names[0]):
         return dict(zip(numbers[1:], names[1:], strict=True))
-    return dict(zip(numbers, names, strict=True)) if first == 1 else {}
+    if first == 1:
+        return dict(zip(numbers, names, strict=True))
+    return {}
 
 
 def _note_numbers(file: Path, names: Mapping[int, str]) -> Flaw:
@@ -174,7 +177,7 @@ def _parse_class_mapping(text: TextFile) -> ClassFile:
     names: dict[int, str] = {}
     number_of_colour: dict[Colour, int] = {}
     for row in text.records():
-        name, *channels = row.get("class_name", ""), *row.get("class_color", "").split()
+        name, channels = row.get("class_name", ""), row.get("class_color", "").split()
         if not name or not all(map(str.isdecimal, channels)):
             raise DataError(f"{text.file} has a row without class_name and class_color: {row}.")
         is_nothing = is_background(name.strip("_"))
@@ -201,7 +204,9 @@ def _parse_label_map(text: TextFile) -> ClassFile:
         if not line or line.startswith("#"):
             continue
         match = _LABEL_MAP_LINE.fullmatch(line)
-        name = match[1] if match else line.split(":")[0]
+        name = line.split(":")[0]
+        if match:
+            name = match[1]
         number = 0
         if not is_background(name):
             number = len(names) + 1

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool
-from PIL import Image
 
 from seem.data.dataset import ALL_SPLIT
 from seem.data.image_files import (
     IMAGE_SUFFIXES,
     list_images,
     read_annotated_hw,
+    read_channels,
     read_labels_of_size,
     relative_name,
 )
@@ -144,11 +144,8 @@ def _has_ignored_pixels(mask: Path) -> bool:
     if mask.suffix.lower() not in IMAGE_SUFFIXES:
         return False
     try:
-        with Image.open(mask) as opened:
-            if opened.mode == "P":
-                return False
-            values = np.unique(np.asarray(opened))
-    except OSError:
+        values = np.unique(read_channels(mask))
+    except DataError:
         return False
     return set(values.tolist()) == {0, _IGNORED_VALUE, 255}
 

@@ -15,7 +15,6 @@ the file.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product, starmap
@@ -51,6 +50,7 @@ from seem.data.readers.coco_rows import (
     row_polygons,
     texts_of,
 )
+from seem.data.readers.tool_files import read_json_file
 from seem.data.records import (
     CategoryRecord,
     DataError,
@@ -101,7 +101,9 @@ def _read_part(files: CocoFiles, path: Path, split: str, kind: str) -> LazyDatas
         documents.append(CocoDocument.read(files.panoptic))
     documents = with_positive_category_ids(documents)
     main = documents[0]
-    panoptic = documents[-1] if files.panoptic else None
+    panoptic = None
+    if files.panoptic:
+        panoptic = documents[-1]
     name = path.stem if path.is_file() else path.resolve().name
     categories, flaws = read_categories(documents)
     categories, notes = restore_things(categories, main if files.instances else None)
@@ -275,7 +277,7 @@ def _read_captions(file: Path | None) -> Mapping[Any, Sequence[str]]:
         return {}
     captions: dict[Any, list[str]] = {}
     try:
-        for row in json.loads(file.read_bytes())["annotations"]:
+        for row in read_json_file(file)["annotations"]:
             caption = " ".join(str(row["caption"]).split())
             captions.setdefault(row["image_id"], []).append(caption)
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -207,7 +207,7 @@ def _keys_in(file: Path) -> frozenset[bytes]:
 
 @lru_cache(maxsize=10_000)  # every search for parts looks at the same files
 def _find_keys(file: Path, _time: int, _size: int) -> frozenset[bytes]:
-    text = file.read_bytes()
+    text = file.read_bytes() if file.is_file() else b""  # a pipe or a folder may be called so
     if b'"images"' not in text:
         return frozenset()
     return frozenset(key for key in (*_COCO_KEYS, _SEGMENTS_KEY) if key in text)

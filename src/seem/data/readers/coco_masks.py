@@ -187,7 +187,8 @@ def parse_box(bbox: Any) -> Box | None:
         raise DataError(
             f"its bbox is {bbox!r}, not x, y, width, height", FlawKind.BAD_BOX
         ) from None
-    if not all(map(math.isfinite, (x, y, w, h))) or min(w, h) < 0:
+    is_finite = all(map(math.isfinite, (x, y, w, h)))
+    if not is_finite or min(w, h) < 0:
         raise DataError(f"its bbox is {bbox!r}", FlawKind.BAD_BOX)
     return (x, y, x + w, y + h)
 
@@ -237,7 +238,8 @@ def _other_readings(numbers: Box, hw: tuple[int, int]) -> dict[str, Box]:
     """Read four numbers in the other notations for boxes."""
     a, b, c, d = numbers
     from_corner = (a, b, a + c, b + d)
-    from_centre = (a - c / 2, b - d / 2, a + c / 2, b + d / 2)
+    half_c, half_d = c / 2, d / 2
+    from_centre = (a - half_c, b - half_d, a + half_c, b + half_d)
     return {
         "x0, y0, x1, y1": numbers,
         "y, x, height, width": (b, a, b + d, a + c),

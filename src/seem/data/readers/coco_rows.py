@@ -312,7 +312,7 @@ def _parse_row(
         mask.rle,
         is_crowd=is_crowd_row(row),
         quality=str(row.get("quality", "")),
-        phrases=(*texts_of(row.get("ref_phrases")), *texts_of(row.get("phrases"))),
+        phrases=tuple(texts_of(row.get("ref_phrases")) + texts_of(row.get("phrases"))),
         phrase_source=str(row.get("phrase_source", "")),
         track_id=track_id if isinstance(track_id, int) else None,
         box=_box_of_row(row, mask.rle, where, notes),
@@ -393,7 +393,8 @@ def read_panoptic(
             flaws.append(Flaw(FlawKind.EMPTY_MASK, where, f"{file.name} has no pixel of it"))
         else:
             area = rles[row["id"]].area
-            segments.append(SegmentRecord(row["id"], category, area, bool(row.get("iscrowd", 0))))
+            is_crowd = bool(row.get("iscrowd", 0))
+            segments.append(SegmentRecord(row["id"], category, area, is_crowd))
     explained = {segment.id for segment in segments}
     for unexplained in rles.keys() - explained:
         ids[ids == unexplained] = 0

@@ -74,10 +74,11 @@ def read_colour_legend(file: Path) -> ColourLegend:
     categories: list[CategoryRecord] = []
     id_of_colour: dict[int, int] = {}
     id_of_number: dict[int, int] = {}
-    for number, index in enumerate(order, 0 if starts_at_zero else 1):
+    first_number = 0 if starts_at_zero else 1
+    for line_number, index in enumerate(order, 1):
         name, colour = rows[index].name, colours[index]
-        category_id = _id_of(name, colour, number + 1 if starts_at_zero else number)
-        id_of_number[number] = category_id
+        category_id = _id_of(name, colour, line_number)
+        id_of_number[line_number - 1 + first_number] = category_id
         id_of_colour.setdefault(colour, category_id)
         if category_id > 0:
             categories.append(CategoryRecord(category_id, name, prompt_name(name), is_thing=False))
@@ -101,7 +102,9 @@ class _LegendRow(NamedTuple):
 def _read_rows(text: TextFile) -> list[_LegendRow]:
     lines = text.lines()
     if text.file.suffix == ".csv":
-        delimiter = ";" if lines and "," not in lines[0] else ","
+        delimiter = ","
+        if lines and "," not in lines[0]:
+            delimiter = ";"
         table = csv.DictReader(lines, delimiter=delimiter)
         return [_row_of_table(row, text.file) for row in table]
     rows = []
@@ -129,9 +132,11 @@ def _are_channels(words: Sequence[str]) -> bool:
 def _row_of_table(row: Mapping[str, str], file: Path) -> _LegendRow:
     cells = {}
     for key, value in row.items():
-        cells[_COLUMNS.get(str(key).strip().lower(), "")] = str(value).strip()
+        title = str(key).strip().lower()
+        cells[_COLUMNS.get(title, "")] = str(value).strip()
     try:
-        return _LegendRow(cells["name"], _pack([cells[channel] for channel in "rgb"], file))
+        channels = cells["r"], cells["g"], cells["b"]
+        return _LegendRow(cells["name"], _pack(channels, file))
     except (KeyError, ValueError) as error:
         raise DataError(f"{file} has a row without name, r, g, b ({error}).") from error
 
@@ -141,8 +146,8 @@ def _colours_of(rows: Sequence[_LegendRow], file: Path) -> list[int]:
     if any(row.colour is not None for row in rows):
         return [_NO_COLOUR if row.colour is None else row.colour for row in rows]
     begins_with_nothing = file.name == "codes.txt" or rows[0].name.lower() in _BACKGROUND_NAMES
-    first = 0 if begins_with_nothing else 1
-    return [_pack(voc_colour(number), file) for number in range(first, first + len(rows))]
+    colours = [_pack(voc_colour(number), file) for number in range(len(rows) + 1)]
+    return colours[:-1] if begins_with_nothing else colours[1:]
 
 
 def _id_of(name: str, colour: int, number: int) -> int:

@@ -119,8 +119,11 @@ def _is_in_slot(row: Fields, slot: Fields) -> bool:
 def _instance_of(row: Fields) -> Hashable:
     """Return what the annotations of one object share; None for one that is an object by itself."""
     instance = row.get("instance_id")
-    number = instance.get("value") if isinstance(instance, Mapping) else instance
-    return None if number is None else (row["name"], number)
+    if isinstance(instance, Mapping):
+        instance = instance.get("value")
+    if instance is None:
+        return None
+    return row["name"], instance
 
 
 def _read_row(
@@ -156,9 +159,7 @@ def _draw(row: Fields, layers: Sequence[Fields], hw: tuple[int, int] | None) -> 
         paths = _paths_of(row["polygon"])
         return PolygonShape(tuple(map(_flat, paths)))
     if "ellipse" in row:
-        centre, radius = row["ellipse"]["center"], row["ellipse"]["radius"]
-        degrees = math.degrees(row["ellipse"].get("angle") or 0.0)
-        return Ellipse(centre["x"], centre["y"], radius["x"], radius["y"], degrees)
+        return _ellipse(row["ellipse"])
     if "mask" in row:
         if hw is None:
             raise DataError("its file tells no size of the photo", FlawKind.WRONG_SIZE)
@@ -169,6 +170,12 @@ def _draw(row: Fields, layers: Sequence[Fields], hw: tuple[int, int] | None) -> 
         x, y = box["x"], box["y"]
         return box_outline(x, y, x + box["w"], y + box["h"])
     return None
+
+
+def _ellipse(ellipse: Fields) -> Ellipse:
+    centre, radius = ellipse["center"], ellipse["radius"]
+    degrees = math.degrees(ellipse.get("angle") or 0.0)
+    return Ellipse(centre["x"], centre["y"], radius["x"], radius["y"], degrees)
 
 
 def _paths_of(polygon: Fields) -> Sequence[Any]:

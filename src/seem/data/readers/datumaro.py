@@ -43,7 +43,7 @@ from seem.data.readers.tool_files import (
     list_text_files,
     read_json_file,
 )
-from seem.data.records import Flaw
+from seem.data.records import DataError, Flaw, FlawKind
 
 _KEYS = (b'"items"', b'"categories"', b'"label_id"')
 _EMPTY_KEYS = (b'"dm_format_version"', b'"items"')
@@ -128,8 +128,13 @@ def _group_key(row: Fields) -> Hashable:
 def _read_row(
     row: Fields, where: str, class_names: Sequence[str], unread: UnreadCounts
 ) -> ShapeRow:
+    label = ""
     label_id = row.get("label_id")
-    label = "" if label_id is None else class_names[label_id]
+    if label_id is not None:
+        if label_id not in range(len(class_names)):
+            what = f"its label_id is {label_id}, there are {len(class_names)} labels"
+            raise DataError(what, FlawKind.UNKNOWN_CATEGORY)
+        label = class_names[label_id]
     attributes = dict(row.get("attributes") or {})
     is_crowd = is_true(attributes.pop("is_crowd", False))
     unread.attributes.update(name for name, value in attributes.items() if value is not False)
@@ -145,7 +150,8 @@ def _draw(row: Fields) -> Shape:
             return box_outline(x, y, x + width, y + height)
         case "rotated_bbox":
             x, y, width, height, degrees = row.get("bbox") or row["points"]
-            return rotated_outline(x - width / 2, y - height / 2, width, height, degrees, (x, y))
+            left, top = x - width / 2, y - height / 2
+            return rotated_outline(left, top, width, height, degrees, (x, y))
         case "ellipse":
             x0, y0, x1, y1 = row["points"]
             rx, ry = (x1 - x0) / 2, (y1 - y0) / 2
@@ -157,7 +163,8 @@ def _draw(row: Fields) -> Shape:
 
 def _decode_rle(code: Fields) -> Bool[np.ndarray, "h w"]:
     height, width = code["size"]
-    return rle_to_mask(parse_rle(dict(code), (height, width)).counts, (height, width))
+    hw = height, width
+    return rle_to_mask(parse_rle(dict(code), hw).counts, hw)
 
 
 # --- Layout -----------------------------------------------------------------------------------------------------------

@@ -138,14 +138,13 @@ def pair_in_folders(
     return pairs
 
 
-def note_unlisted(where: str, what: str, names: Sequence[str]) -> Iterator[Flaw]:
-    """Note the scenes, sequences or the like (`what`) that lie in a folder, though no list at `where` names them."""
+def note_listed(where: str, what: str, names: Sequence[str]) -> Iterator[Flaw]:
+    """Note what is not read, by its number and the first of its names; nothing if there is none."""
     if names:
         listed = ", ".join(names[:_MAX_LISTED])
         if len(names) > _MAX_LISTED:
             listed += ", ..."
-        text = f"{what} that no list names: {len(names)} ({listed})"
-        yield Flaw(FlawKind.UNREAD, where, text)
+        yield Flaw(FlawKind.UNREAD, where, f"{what}: {len(names)} ({listed})")
 
 
 def note_missing(
@@ -242,7 +241,8 @@ def remap_values(
 ) -> Int32[np.ndarray, "h w"]:
     """Translate the values of a map; those that the table lacks become 0."""
     distinct, indices = np.unique(values, return_inverse=True)
-    translated = np.array([table.get(value, 0) for value in distinct.tolist()], np.int32)
+    numbers = [table.get(value, 0) for value in distinct.tolist()]
+    translated = np.array(numbers, np.int32)
     return translated[indices.reshape(values.shape)]
 
 

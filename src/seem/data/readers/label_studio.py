@@ -164,6 +164,11 @@ def _read_page(page: _Page, where: str, index: ImageIndex, unread: UnreadCounts)
     hw = None
     unread.others["relations between regions"] += _count_relations(page.results)
     for number, results in enumerate(_results_by_region(page.results), 1):
+        problem = _describe_problem(results)
+        if problem:
+            region_where = f"{where}, region {number}"
+            rows.append(Flaw(FlawKind.UNREADABLE_ROW, region_where, problem))
+            continue
         kind, result = _find_geometry(results)
         if kind is None:
             unread.others["choices and texts of whole photos"] += 1
@@ -185,9 +190,19 @@ def _results_by_region(results: Sequence[Fields]) -> list[list[Fields]]:
     """Group results by the region that they are about: its outline, its labels, its choices."""
     regions: dict[object, list[Fields]] = {}
     for number, result in enumerate(results):
-        if isinstance(result.get("value"), Mapping):
+        if result.get("type") != "relation":
             regions.setdefault(result.get("id", number), []).append(result)
     return list(regions.values())
+
+
+def _describe_problem(results: Sequence[Fields]) -> str:
+    """Say why a region cannot be read, by what its results lack; empty if it can."""
+    if not all(isinstance(result.get("value"), Mapping) for result in results):
+        return "it has no value"
+    has_shape = any(_kind_of(result["value"]) for result in results)
+    if has_shape and not any(map(_has_size, results)):
+        return "it has no original_width and original_height"
+    return ""
 
 
 def _count_relations(results: Sequence[Fields]) -> int:

@@ -114,7 +114,8 @@ def _read_shape(shape: Fields, where: str, unread: UnreadCounts) -> ShapeRow | N
         return None
     flags = shape.get("flags") or {}
     is_crowd = any(is_true(flags.get(name)) for name in ("iscrowd", "is_crowd", "crowd"))
-    return ShapeRow(where, str(shape.get("label") or "").strip(), (drawn,), is_crowd)
+    label = str(shape.get("label") or "").strip()
+    return ShapeRow(where, label, (drawn,), is_crowd)
 
 
 def _draw(shape: Fields, unread: UnreadCounts) -> Shape | None:
@@ -134,7 +135,8 @@ def _draw(shape: Fields, unread: UnreadCounts) -> Shape | None:
             return Ellipse(x, y, radius, radius)
         case "mask":
             text = shape["mask"]
-            return Bitmap(lambda: _decode_mask(text), int(ring[0]), int(ring[1]))
+            left, top = int(ring[0]), int(ring[1])
+            return Bitmap(lambda: _decode_mask(text), left, top)
         case kind:
             unread.shapes[str(kind)] += 1
             return None

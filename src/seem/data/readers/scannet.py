@@ -26,8 +26,8 @@ from seem.data.readers.label_maps import (
     complete_where_labelled,
     label_map_of_classes,
     label_map_of_segments,
+    note_listed,
     note_missing,
-    note_unlisted,
     number_segments,
     pair_by_stem,
     pair_images,
@@ -69,9 +69,10 @@ def read_scannet(path: Path, split: str, num_classes: int) -> LazyDataset:
     def read_map(image: ImageRecord) -> LabelMap:
         assert image.semantic_path is not None
         stored = _read_resized(image.semantic_path, image)
-        category_ids = np.where(np.isin(stored, class_ids), stored, 0).astype(np.int32)
+        is_listed = np.isin(stored, class_ids)
+        category_ids = np.where(is_listed, stored, 0).astype(np.int32)
         object_file = image.semantic_path.parents[1] / "instance" / image.semantic_path.name
-        if not object_file.is_file():
+        if not object_file.parent.is_dir():
             return label_map_of_classes(category_ids, categories, image, category_ids == 0)
         return _combine_maps(category_ids, _read_resized(object_file, image), categories, image)
 
@@ -101,7 +102,7 @@ def _note_scenes(
     for file in lists.values():
         listed.update(read_name_list(file))
     unlisted = [name for name in present if name not in listed]
-    yield from note_unlisted(list_file.parent.name, "scenes", unlisted)
+    yield from note_listed(list_file.parent.name, "scenes that no list names", unlisted)
 
 
 def _read_resized(file: Path, image: ImageRecord) -> Int32[np.ndarray, "h w"]:
@@ -117,7 +118,8 @@ def _combine_maps(
     """Combine class map and object map; a thing without an object number is a group."""
     things = thing_ids(categories)
     is_thing = np.isin(category_ids, things)
-    ids = (category_ids * _CLASS_FACTOR + np.where(is_thing, object_numbers, 0)).astype(np.int32)
+    numbers = np.where(is_thing, object_numbers, 0)
+    ids = (category_ids * _CLASS_FACTOR + numbers).astype(np.int32)
     category_of = number_segments(ids, lambda number: number // _CLASS_FACTOR)
     qualities = {}
     for number, category_id in category_of.items():

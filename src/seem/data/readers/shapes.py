@@ -75,7 +75,8 @@ class Ellipse:
     def to_rle(self, hw: tuple[int, int]) -> RleMask:
         """Fill the ellipse."""
         numbers = (self.x, self.y, self.rx, self.ry, self.degrees)
-        if not all(map(math.isfinite, numbers)) or min(self.rx, self.ry) <= 0:
+        is_finite = all(map(math.isfinite, numbers))
+        if not is_finite or min(self.rx, self.ry) <= 0:
             raise ValueError(f"an ellipse has the radii {self.rx:g} and {self.ry:g}")
         height, width = hw
         reach = max(self.rx, self.ry) + 1
@@ -141,7 +142,8 @@ def box_outline(x0: float, y0: float, x1: float, y1: float) -> PolygonShape:
     """Return the outline of a box from two opposite corners."""
     left, right = sorted((float(x0), float(x1)))
     top, bottom = sorted((float(y0), float(y1)))
-    return PolygonShape(((left, top, right, top, right, bottom, left, bottom),), is_box=True)
+    ring = left, top, right, top, right, bottom, left, bottom
+    return PolygonShape((ring,), is_box=True)
 
 
 def rotated_outline(

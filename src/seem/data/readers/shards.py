@@ -21,7 +21,7 @@ import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ from seem.data.records import (
     SegmentRecord,
     categories_by_id,
 )
+from seem.data.text_files import read_content
 from seem.errors import naming_file
 from seem.part_files import new_part, remove_part
 
@@ -58,6 +59,7 @@ _RECORD, _SEMANTIC, _PANOPTIC = "json", "semantic.png", "panoptic.png"
 _INDEX_VERSION = 1
 _CACHED_RECORDS = 128
 _SHARD_NAME = re.compile(r".+-\d{6,}\.tar")
+_NUMBERED_TAR = re.compile(r".+-\d+\.tar", re.IGNORECASE)
 _OBJECT_FIELDS = (
     "id",
     "counts",
@@ -172,7 +174,8 @@ def _members(
         yield _SEMANTIC, _encode_png(semantic.astype(np.uint16))
     if panoptic is not None:
         ids = panoptic.ids
-        channels = np.stack([ids % 256, ids // 256 % 256, ids // 65536], axis=-1)
+        red, green, blue = ids % 256, ids // 256 % 256, ids // 65536
+        channels = np.stack([red, green, blue], axis=-1)
         yield _PANOPTIC, _encode_png(channels.astype(np.uint8))
 
 
@@ -311,7 +314,8 @@ class _ShardReader:
             return Flaw(FlawKind.UNKNOWN_CATEGORY, where, f"its category is {row['category_id']}")
         fields = {name: row[name] for name in _OBJECT_FIELDS}
         x0, y0, x1, y1 = fields["box"]
-        fields |= {"box": (x0, y0, x1, y1), "phrases": tuple(fields["phrases"])}
+        fields["box"] = x0, y0, x1, y1
+        fields["phrases"] = tuple(fields["phrases"])
         return ObjectRecord(image_id=image.id, category=category, hw=image.hw, **fields)
 
     def _parse_segments(
@@ -330,7 +334,8 @@ class _ShardReader:
 
 def read_shards(path: Path, split: str) -> LazyDataset:
     """Open one part of a folder of shards."""
-    if not _list_tars(path, split):
+    tars = _list_tars(path, split)
+    if not tars:
         raise incomplete_layout_error(
             "folder of shards", path, f"{split}-000000.tar and {_CLASSES_FILE}"
         )
@@ -364,7 +369,8 @@ def read_shards(path: Path, split: str) -> LazyDataset:
         complete=reader.complete_names,
         expressions=tuple(expressions),
         flaws=tuple(flaws),
-        files=(path / _CLASSES_FILE, *_list_tars(path, split)),
+        notes=tuple(_note_gaps(tars)),
+        files=(path / _CLASSES_FILE, *tars),
         read_file=reader.read_file,
     )
 
@@ -374,6 +380,7 @@ def _parse_image(record: Mapping[str, Any], tar: Path, set_name: str, split: str
     fields = {name: record[name] for name in _IMAGE_FIELDS}
     fields["image_frame"] = AnnotationFrame(record["image_frame"])
     fields |= {"hw": tuple(record["hw"]), "captions": tuple(record["captions"])}
+    fields["sequence"] = str(record["sequence"])
     return ImageRecord(
         set_name=set_name,
         path=tar / record["file_name"],
@@ -385,10 +392,12 @@ def _parse_image(record: Mapping[str, Any], tar: Path, set_name: str, split: str
 
 
 def _parse_expressions(record: Mapping[str, Any]) -> list[ReferringExpression]:
-    return [
-        ReferringExpression(row["id"], record["id"], row["object_id"], tuple(row["sentences"]))
-        for row in record["expressions"]
-    ]
+    image_id = record["id"]
+    expressions = []
+    for row in record["expressions"]:
+        sentences = tuple(row["sentences"])
+        expressions.append(ReferringExpression(row["id"], image_id, row["object_id"], sentences))
+    return expressions
 
 
 def _decode_png(content: bytes) -> np.ndarray:
@@ -399,7 +408,7 @@ def _decode_png(content: bytes) -> np.ndarray:
 def _read_classes(path: Path) -> tuple[CategoryRecord, ...]:
     file = path / _CLASSES_FILE
     try:
-        rows = json.loads(file.read_bytes())
+        rows = json.loads(read_content(file))
         return tuple(map(_parse_class, rows))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
@@ -408,7 +417,8 @@ def _read_classes(path: Path) -> tuple[CategoryRecord, ...]:
 
 
 def _parse_class(row: Mapping[str, Any]) -> CategoryRecord:
-    return CategoryRecord(row["id"], row["name"], row["text"], bool(row["isthing"]))
+    name, text = str(row["name"]), str(row["text"])
+    return CategoryRecord(int(row["id"]), name, text, is_thing=bool(row["isthing"]))
 
 
 # --- Index ------------------------------------------------------------------------------------------------------------
@@ -425,15 +435,23 @@ def _read_index(path: Path, split: str) -> Mapping[str, Any]:
     tars = _list_tars(path, split)
     states = list(map(_state_of, tars))
     file = _index_file(path, split)
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        stored: dict[str, Any] = json.loads(file.read_bytes())
-        if stored["layout"] == _INDEX_VERSION and stored["tars"] == states:
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        stored: dict[str, Any] = json.loads(read_content(file))
+        is_new = stored["layout"] == _INDEX_VERSION and stored["tars"] == states
+        if is_new and all(map(_names_an_image, stored["photos"])):
             return stored
     rows = list(chain.from_iterable(map(_scan_tar, tars)))
     index = {"layout": _INDEX_VERSION, "tars": states, "photos": rows}
     with suppress(OSError):
         _write_text(file, json.dumps(index))
     return index
+
+
+def _names_an_image(row: Mapping[str, Any]) -> bool:
+    """Whether a row of an index has an id and names a record and an image."""
+    members = row["members"]
+    has_files = _RECORD in members and any(map(_is_image_ending, members))
+    return has_files and isinstance(row["record"]["id"], int)
 
 
 def _scan_tar(tar: Path) -> Iterator[dict[str, Any]]:
@@ -446,9 +464,11 @@ def _scan_tar(tar: Path) -> Iterator[dict[str, Any]]:
                 if not entry.isfile():
                     continue
                 key, _, ending = Path(entry.name).name.partition(".")
-                members.setdefault(key, {})[ending.lower()] = (entry.offset_data, entry.size)
+                place = entry.offset_data, entry.size
+                members.setdefault(key, {})[ending.lower()] = place
                 if ending == _RECORD:
                     records[key] = _read_listed_fields(archive, entry)
+            _check_end(tar, archive.offset)
     except (OSError, tarfile.TarError, ValueError, KeyError, TypeError) as error:
         reason = f"{type(error).__name__} {error}"
         raise DataError(f"{tar} cannot be read as a shard ({reason}); copy it again.") from error
@@ -458,6 +478,15 @@ def _scan_tar(tar: Path) -> Iterator[dict[str, Any]]:
                 f"{tar} holds {key} without a photo or without {key}.json; write it with seem data shards."
             )
         yield {"tar": tar.name, "record": records[key], "members": slices}
+
+
+def _check_end(tar: Path, end: int) -> None:
+    """Raise `ValueError` unless an empty block follows the last member: what is damaged in its middle ends there."""
+    with tar.open("rb") as stream:
+        stream.seek(end)
+        block = stream.read(tarfile.BLOCKSIZE)
+    if len(block) < tarfile.BLOCKSIZE or any(block):
+        raise ValueError(f"it is damaged or cut short behind byte {end}")
 
 
 def _read_listed_fields(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> dict[str, Any]:
@@ -472,11 +501,29 @@ def _is_image_ending(ending: str) -> bool:
 
 
 def _list_tars(path: Path, split: str) -> list[Path]:
-    return sorted(path.glob(f"{split}-[0-9]*.tar"))
+    return [tar for tar in _all_tars(path) if _split_of(tar) == split]
+
+
+def _all_tars(path: Path) -> list[Path]:
+    """List the shards of a folder, of all parts: their names end in a number."""
+    if not path.is_dir():
+        return []
+    files = sorted(path.iterdir(), key=lambda file: (file.stem, file.name))
+    return [file for file in files if _NUMBERED_TAR.fullmatch(file.name) and file.is_file()]
 
 
 def _split_of(tar: Path) -> str:
     return tar.name.rpartition("-")[0]
+
+
+def _note_gaps(tars: Sequence[Path]) -> Iterator[Flaw]:
+    """Name the first number that is missing before that of the last shard."""
+    numbers = {int(tar.stem.rpartition("-")[2]) for tar in tars}
+    num_missing = max(numbers) + 1 - len(numbers)
+    if num_missing:
+        first = next(filter(lambda number: number not in numbers, count()))
+        what = f"shards are numbered from 0: {num_missing} missing, the first is number {first}"
+        yield Flaw(FlawKind.UNREAD, _split_of(tars[0]), what)
 
 
 def _index_file(folder: Path, split: str) -> Path:
@@ -488,17 +535,15 @@ def _index_file_of(tar: Path) -> Path:
 
 
 def _splits(path: Path) -> tuple[str, ...]:
-    splits = set(map(_split_of, path.glob("*-[0-9]*.tar")))
-    return sort_splits(splits - {"", ALL_SPLIT})
+    splits = set(map(_split_of, _all_tars(path))) - {""}
+    return () if splits == {ALL_SPLIT} else sort_splits(splits)
 
 
 SHARDS = Layout(
     kind="shards",
     title="folder of WebDataset shards",
     expects=f"train-000000.tar, ... and {_CLASSES_FILE}, as `seem data shards` writes them",
-    fits=lambda path: (
-        path.is_dir() and (path / _CLASSES_FILE).is_file() and any(path.glob("*-[0-9]*.tar"))
-    ),
+    fits=lambda path: (path / _CLASSES_FILE).is_file() and bool(_all_tars(path)),
     splits=_splits,
     read=read_shards,
 )

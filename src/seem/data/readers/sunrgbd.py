@@ -72,7 +72,8 @@ def _pair_files(image_folder: Path, label_folder: Path) -> list[tuple[Path, Path
 
 def _digits(file: Path, folder: Path) -> tuple[Path, str]:
     """Return the sub-folder of a file and the number in its name: img-005051 and 5051 belong together."""
-    return file.parent.relative_to(folder), "".join(re.findall(r"\d+", file.stem)).lstrip("0")
+    digits = "".join(re.findall(r"\d+", file.stem))
+    return file.parent.relative_to(folder), digits.lstrip("0")
 
 
 def _find_folders(path: Path) -> tuple[Path, Path] | None:

@@ -130,13 +130,16 @@ def _draw(figure: Fields, unread: UnreadCounts) -> tuple[Shape, ...]:
             centre = (x0 + x1) / 2, (y0 + y1) / 2
             return (rotated_outline(x0, y0, x1 - x0, y1 - y0, degrees, centre),)
         case "bitmap" | "alpha_mask" as kind:
-            bitmap = figure["bitmap"]
-            left, top = bitmap["origin"]
-            threshold = HALF if kind == "alpha_mask" else 1
-            return (Bitmap(lambda: _decode_data(bitmap["data"]) >= threshold, int(left), int(top)),)
+            return (_bitmap(figure["bitmap"], HALF if kind == "alpha_mask" else 1),)
         case kind:
             unread.shapes[str(kind)] += 1
             return ()
+
+
+def _bitmap(bitmap: Fields, threshold: int) -> Bitmap:
+    """Return the pixels of a bitmap from a value on."""
+    left, top = map(int, bitmap["origin"])
+    return Bitmap(lambda: _decode_data(bitmap["data"]) >= threshold, left, top)
 
 
 # --- Outlines ---------------------------------------------------------------------------------------------------------
@@ -165,9 +168,10 @@ class PixelPolygon:
 def _fill_with_outline(ring: Ring, hw: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
     check_polygon(ring)
     height, width = hw
-    corners = np.reshape(ring, (-1, 2))
-    corners = np.clip(corners, (-width, -height), (2 * width, 2 * height)) + 0.5
-    segments = np.stack([corners, np.roll(corners, -1, axis=0)], axis=1)
+    low, high = (-width, -height), (2 * width, 2 * height)
+    corners = np.reshape(ring, (-1, 2)).clip(low, high) + 0.5
+    ends = np.roll(corners, -1, axis=0)
+    segments = np.stack([corners, ends], axis=1)
     columns = np.arange(width, dtype=np.float64) + 0.5
     rows = np.arange(height, dtype=np.float64) + 0.5
     return inside_polygon(segments, columns[None, :], rows[:, None])

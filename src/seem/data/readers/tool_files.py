@@ -140,7 +140,9 @@ class ImageIndex:
         candidates = self._by_stem.get(parts[-1], [])
         stems = {path.with_suffix(""): path for path in candidates}
         best = _with_longest_tail(list(stems), parts)
-        return None if best is None else stems[best]
+        if best is None:
+            return None
+        return stems[best]
 
     def expected(self, recorded: str) -> Path:
         """Return where an image that is missing should lie."""

@@ -34,7 +34,7 @@ from seem.data.lazy_dataset import LazyDataset
 from seem.data.readers.label_maps import (
     label_map_of_segments,
     mask_or_none,
-    note_unlisted,
+    note_listed,
     number_segments,
     read_name_list,
 )
@@ -73,9 +73,8 @@ def read_davis(path: Path, split: str, year: int) -> LazyDataset:
             return None
         ids = read_labels_of_size(image.semantic_path, image.hw, image.image_frame)
         if year == 2016:
-            return label_map_of_segments(
-                (ids > 0).astype(np.int32), {1: _OBJECT.id}, (_OBJECT,), image
-            )
+            is_object = (ids > 0).astype(np.int32)
+            return label_map_of_segments(is_object, {1: _OBJECT.id}, (_OBJECT,), image)
         void = ids == VOID_VALUE
         ids[void] = 0
         category_of = number_segments(ids, lambda _: _OBJECT.id)
@@ -107,7 +106,7 @@ def _note_unlisted_sequences(path: Path, year: int, frame_folder: Path) -> Itera
     for file in _lists_of_year(path, year):
         listed.update(_read_sequence_list(file))
     unlisted = [name for name in folder_names(frame_folder) if not _is_listed(name, listed)]
-    yield from note_unlisted(f"ImageSets of {year}", "sequences", unlisted)
+    yield from note_listed(f"ImageSets of {year}", "sequences that no list names", unlisted)
 
 
 def _is_listed(name: str, listed: Iterable[str]) -> bool:

@@ -205,7 +205,9 @@ def _read_stems(list_file: Path) -> list[str]:
     stems = []
     for name in read_name_list(list_file):
         path = PurePosixPath(name)
-        stems.append(str(path.with_suffix("")) if path.suffix in IMAGE_SUFFIXES else name)
+        if path.suffix in IMAGE_SUFFIXES:
+            name = str(path.with_suffix(""))
+        stems.append(name)
     return stems
 
 
