@@ -311,7 +311,10 @@ class TiledImage:
             notes,
         )
         return self._results(
-            [self._full_mask(prompts, each) for prompts, each in zip(prompts_of_objects, answers, strict=True)],
+            [
+                self._full_mask(prompts, each)
+                for prompts, each in zip(prompts_of_objects, answers, strict=True)
+            ],
             [each.prediction.scores[0] for each in answers],
             self.model.vocabulary(),
             ", ".join(kinds),
