@@ -82,6 +82,7 @@ JPEG_FORMATS = ("JPEG", "MPO")
 JPEG_FILL = 128  # what libjpeg makes of blocks that are not there
 MIN_FILLED_ROWS = 16  # two rows of blocks
 
+USE_TILES = "seem segment --tile 1024 --bands 1,2,3 (extra: geo)"
 USE_FORMATS = "use JPEG, PNG, WebP, TIFF, GIF or BMP"
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the latter two of BigTIFF
 HEIC_SIGNATURES = (b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypmif1", b"ftypmsf1")
@@ -188,7 +189,8 @@ def _unidentified_reason(source: Path | io.BytesIO) -> str:
         return LFS_POINTER
     if content.startswith(TIFF_SIGNATURES):
         bands = _describe_bands(content)
-        return f"is a TIFF of {bands}, which is no picture; save red, green and blue alone, of 8 or 16 bits"
+        way_out = f"save red, green and blue alone, of 8 or 16 bits, or take tiles: {USE_TILES}"
+        return f"is a TIFF of {bands}, which is no picture; {way_out}"
     if content[4:12] in HEIC_SIGNATURES:
         return "is a HEIC photo, as iPhones store them; export it as JPEG"
     if content[:MAX_BYTES_BEFORE_HTML].lstrip().lower().startswith((b"<!doctype html", b"<html")):

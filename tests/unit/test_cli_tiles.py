@@ -202,3 +202,10 @@ def test_longitude_and_latitude_need_no_name(run, scan):
     code, _, err = run("scan.tif", "--tile", "256", "--point", "300,200")
     assert code == 0, err
     assert "crs" not in json.loads(Path("seem-out/scan.geojson").read_text())
+
+
+def test_tiles_are_counted_where_all_are_asked(run):
+    _, _, err = run("street.png", "--tile", "128")
+    assert "6/6 [" in err
+    _, _, err = run("street.png", "--tile", "128", "--point", "50,50", "--out", "click")
+    assert "tile" not in err

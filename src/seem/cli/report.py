@@ -6,7 +6,7 @@ import io
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -108,11 +108,14 @@ class ProgressReporter:
         if self.quiet or self.num_images > 1:  # then the bar counts images
             yield None
             return
-        with tqdm(unit=unit, **progress_bar_style()) as bar:
+        with ExitStack() as stack:
+            bars: list[tqdm[Any]] = []  # none before there is something to count
 
             def show(num_done: int, total: int) -> None:
-                bar.total = total
-                bar.update(num_done - bar.n)
+                if not bars:
+                    style = progress_bar_style()
+                    bars.append(stack.enter_context(tqdm(unit=unit, total=total, **style)))
+                bars[0].update(num_done - bars[0].n)
 
             yield show
 
