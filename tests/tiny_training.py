@@ -36,8 +36,8 @@ def brick_photo(rng):
 def bricks(root, count=6, classes=("brick",)):
     """Write a folder of photos and class maps."""
     rng = np.random.default_rng(0)
-    for place in ("images", "masks"):
-        (root / place).mkdir(parents=True, exist_ok=True)
+    for name in ("images", "masks"):
+        (root / name).mkdir(parents=True, exist_ok=True)
     for number in range(count):
         pixels, mask = brick_photo(rng)
         Image.fromarray(pixels).save(root / "images" / f"p{number}.png")
@@ -85,8 +85,8 @@ def yolo_bricks(root, count=4):
     for number in range(count):
         part = "val" if number == 0 else "train"
         pixels, mask = brick_photo(rng)
-        for place in ("images", "labels"):
-            (root / place / part).mkdir(parents=True, exist_ok=True)
+        for name in ("images", "labels"):
+            (root / name / part).mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(root / "images" / part / f"p{number}.png")
         ys, xs = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
         x0, y0, x1, y1 = xs[0] / HW[1], ys[0] / HW[0], (xs[-1] + 1) / HW[1], (ys[-1] + 1) / HW[0]
@@ -124,9 +124,9 @@ def with_captions(document):
 
 def request_for(data, out, model, **changes):
     """Ask for a short run on small canvases."""
-    asked = {"steps": 6, "size": 64, "batch": 2, "patience": 0, "device": "cpu", **changes}
+    options = {"steps": 6, "size": 64, "batch": 2, "patience": 0, "device": "cpu", **changes}
     return FineTuningRequest(
-        data=tuple(str(each) for each in data), out=Path(out), model=str(model), **asked
+        data=tuple(str(each) for each in data), out=Path(out), model=str(model), **options
     )
 
 

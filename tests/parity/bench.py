@@ -51,7 +51,7 @@ ARCHITECTURES = {
 
 
 @dataclass(frozen=True)
-class Said:
+class GroupOutput:
     """The answers of one query group, with their masks."""
 
     answers: QueryOutputs
@@ -62,14 +62,14 @@ class Said:
 class Output:
     """The answers of all groups that were asked; `object` holds an image query, too, where a version has one."""
 
-    object: Said | None
-    phrase: Said | None
-    visual: Said | None
+    object: GroupOutput | None
+    phrase: GroupOutput | None
+    visual: GroupOutput | None
     earlier: tuple[Output, ...] = ()
 
 
 @dataclass(frozen=True)
-class Sight:
+class ImageFeatures:
     """Photos of one size as every part of the image network leaves them."""
 
     pyramid: Pyramid
@@ -82,7 +82,7 @@ class Bench:
     """One network in one precision; photos are encoded once."""
 
     network: Segmenter
-    photos: dict[tuple[bytes, ...], Sight] = field(default_factory=dict)
+    photos: dict[tuple[bytes, ...], ImageFeatures] = field(default_factory=dict)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -105,7 +105,7 @@ class Bench:
         )
         return ImageBatch(padded, ((height, width),) * len(pixels))
 
-    def see(self, *photos: np.ndarray) -> Sight:
+    def encode_parts(self, *photos: np.ndarray) -> ImageFeatures:
         """Run the image network, once for every photo."""
         key = tuple(str(photo.shape).encode() + photo.tobytes() for photo in photos)
         if key not in self.photos:
@@ -117,30 +117,34 @@ class Bench:
             memory = self.network.encode_image(self.batch(photos))
             for hook in hooks:
                 hook.remove()
-            self.photos[key] = Sight(*left, memory)
+            self.photos[key] = ImageFeatures(*left, memory)
         return self.photos[key]
 
     def encode(self, *photos: np.ndarray) -> ImageEncoding:
         """Return photos as the decoder reads them."""
-        return self.see(*photos).memory
+        return self.encode_parts(*photos).memory
 
-    def ask(self, image: ImageEncoding, question: DecoderQuery, asked: Iterable[RowKind]) -> Output:
+    def ask(self, image: ImageEncoding, question: DecoderQuery, kinds: Iterable[RowKind]) -> Output:
         """Decode under the draws of the recordings."""
         output = self.network.decode(
-            image, question, frozenset(asked), RecordedDraws(), intermediate=True
+            image, question, frozenset(kinds), RecordedDraws(), intermediate=True
         )
         features = image.pixels.mask_features
 
-        def masked(answers: QueryOutputs | None) -> Said | None:
+        def masked(answers: QueryOutputs | None) -> GroupOutput | None:
             return (
-                None if answers is None else Said(answers, features.logits(answers.mask_embeddings))
+                None
+                if answers is None
+                else GroupOutput(answers, features.logits(answers.mask_embeddings))
             )
 
-        def heard(step: DecoderOutput) -> Output:
-            found = None if step.object is None else step.regions
-            return Output(masked(found), masked(step.phrase), masked(step.visual))
+        def to_output(step: DecoderOutput) -> Output:
+            regions = None if step.object is None else step.regions
+            return Output(masked(regions), masked(step.phrase), masked(step.visual))
 
-        return replace(heard(output), earlier=tuple(heard(step) for step in output.intermediate))
+        return replace(
+            to_output(output), earlier=tuple(to_output(step) for step in output.intermediate)
+        )
 
     def read(self, ids: Tensor) -> TextFeatures:
         """Encode token ids; valid is what stands before the padding of end tokens, the first of them included."""

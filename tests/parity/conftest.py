@@ -28,16 +28,18 @@ def pytest_terminal_summary(
     off = set()
     for outcome in ("passed", "failed"):
         for report in terminalreporter.getreports(outcome):
-            said = dict(report.user_properties)
-            if report.when != "call" or "case" not in said:
+            properties = dict(report.user_properties)
+            if report.when != "call" or "case" not in properties:
                 continue
             problem = (
                 f"cannot be compared: {report.longrepr.reprcrash.message.splitlines()[0]}"
                 if report.failed
                 else ""
             )
-            verdicts[said["case"]].append(f"{said['precision']} {said.get('verdict', problem)}")
-            off |= {said["case"]} if report.failed else set()
+            verdicts[properties["case"]].append(
+                f"{properties['precision']} {properties.get('verdict', problem)}"
+            )
+            off |= {properties["case"]} if report.failed else set()
     terminalreporter.section(f"parity with {folder.root}")
     width = max(map(len, listed), default=0)
     for case in listed:

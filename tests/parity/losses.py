@@ -42,7 +42,7 @@ def losses(recording: Recording, dtype: torch.dtype) -> CriterionTerms:
     """Judge all heads, the last first."""
     heads = [prediction(recording, head, dtype) for head in ("out", "aux1", "aux0")]
     truths = [truth(recording, photo) for photo in (0, 1)]
-    recording.seen.update(name for name in recording.arrays if re.fullmatch(UNUSED, name))
+    recording.compared.update(name for name in recording.arrays if re.fullmatch(UNUSED, name))
     return criterion(heads, truths, recorded_draw, options=CriterionOptions(num_points=NUM_POINTS))
 
 
@@ -61,13 +61,13 @@ def matching(recording: Recording, photo: int, dtype: torch.dtype) -> Match:
 def prediction(recording: Recording, head: str, dtype: torch.dtype) -> HeadPrediction:
     """Read what one head says."""
 
-    def said(name: str) -> Tensor:
+    def recorded(name: str) -> Tensor:
         return recording.tensor(f"{head}_pred_{name}").to(dtype)
 
     return HeadPrediction(
-        objects=ObjectPrediction(said("logits"), said("masks")),
-        phrases=PhrasePrediction(said("gtexts"), said("gmasks"), SCALE),
-        visual=VisualPrediction(said("smaskembs"), said("smasks"), said("pspatials")),
+        objects=ObjectPrediction(recorded("logits"), recorded("masks")),
+        phrases=PhrasePrediction(recorded("gtexts"), recorded("gmasks"), SCALE),
+        visual=VisualPrediction(recorded("smaskembs"), recorded("smasks"), recorded("pspatials")),
     )
 
 
@@ -96,7 +96,7 @@ def caption_losses(recording: Recording, dtype: torch.dtype) -> CaptionTerms:
         both = torch.cat([recording.tensor(f"tgt{photo}_caption_{name}") for photo in (0, 1)])
         return both.to(dtype) if both.is_floating_point() else both
 
-    def said(head: str) -> CaptionPrediction:
+    def recorded(head: str) -> CaptionPrediction:
         words, all_queries = (
             recording.tensor(f"{head}_pred_{name}").to(dtype)
             for name in ("captionings", "captions")
@@ -111,4 +111,4 @@ def caption_losses(recording: Recording, dtype: torch.dtype) -> CaptionTerms:
         table=recording.tensor("emb").to(dtype),
         scale=SCALE,
     )
-    return caption_terms([said("out"), said("aux0")], captions)
+    return caption_terms([recorded("out"), recorded("aux0")], captions)

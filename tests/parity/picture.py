@@ -8,7 +8,7 @@ from itertools import takewhile
 import torch
 from torch import Tensor
 
-from parity.bench import Bench, Output, Said, Sight
+from parity.bench import Bench, GroupOutput, ImageFeatures, Output
 from parity.setting import Setting
 from seem.models.decoder.decoder import ImageEncoding
 from seem.models.decoder.draws import RecordedDraws
@@ -38,45 +38,47 @@ SAM_STEPS = {
 
 def features(given: Setting) -> None:
     """Backbone and pixel decoder."""
-    given.look()
-    maps(given, given.bench.see(given.recording.photo()))
+    given.encode_image()
+    maps(given, given.bench.encode_parts(given.recording.photo()))
 
 
 def features_of_sam(given: Setting) -> None:
     """Backbone and pixel decoder, of 1024 x 1024 pixels."""
-    given.look()
-    ours = feature_maps(given.bench, given.bench.see(given.recording.photo()))
+    given.encode_image()
+    ours = feature_maps(given.bench, given.bench.encode_parts(given.recording.photo()))
     for name, (channels, pixels) in SAM_STEPS.items():
         given.compare.rows(name, ours[name][:, ::channels, ::pixels, ::pixels])
 
 
-def maps(given: Setting, sight: Sight) -> None:
+def maps(given: Setting, image_features: ImageFeatures) -> None:
     """Compare every feature map that is recorded."""
-    for name, tensor in feature_maps(given.bench, sight).items():
+    for name, tensor in feature_maps(given.bench, image_features).items():
         given.vectors(f"(feat_)?{name}", tensor)
 
 
-def feature_maps(bench: Bench, sight: Sight) -> dict[str, Tensor]:
+def feature_maps(bench: Bench, image_features: ImageFeatures) -> dict[str, Tensor]:
     """Name the maps of the image network as the recordings do."""
-    ours = {f"res{number}": level for number, level in enumerate(sight.pyramid.maps, start=2)}
-    ours |= {f"ms{number}": level for number, level in enumerate(sight.pixels.levels)}
+    ours = {
+        f"res{number}": level for number, level in enumerate(image_features.pyramid.maps, start=2)
+    }
+    ours |= {f"ms{number}": level for number, level in enumerate(image_features.pixels.levels)}
     encoder = bench.network.pixel_decoder
     if isinstance(encoder, FPNPixelDecoder):
         ours["transformer_encoder_features"] = encoder.encode(
-            encoder.input_proj(sight.pyramid.maps[-1])
+            encoder.input_proj(image_features.pyramid.maps[-1])
         )
-    return {**ours, "mask_features": sight.pixels.mask_features.maps}
+    return {**ours, "mask_features": image_features.pixels.mask_features.maps}
 
 
 def panoptic(given: Setting) -> None:
     """Object queries: class logits and masks, after every layer where recorded; features where recorded."""
-    image = given.look()
-    maps(given, given.bench.see(given.recording.photo()))
+    image = given.encode_image()
+    maps(given, given.bench.encode_parts(given.recording.photo()))
     if "output_hw" in given.recording:  # the demo answers at its working size
         assert given.frame().output_hw == given.frame().input_hw
     output = given.bench.ask(image, DecoderQuery(), given.policy.region_kinds)
     if "text_embeddings" in given.recording:
-        given.compare.vectors("text_embeddings", given.spoken_classes())
+        given.compare.vectors("text_embeddings", given.encode_class_names())
     objects(given, output)
     for number, earlier in enumerate(output.earlier):  # recorded for every tenth query
         assert earlier.object is not None
@@ -91,23 +93,23 @@ def objects(given: Setting, output: Output, step: int = 1) -> None:
     X-Decoder has one list of queries: the image query stands behind the object queries, then come those of phrases.
     """
     assert output.object is not None
-    said = output.object
+    queries = output.object
     if output.phrase is not None and given.policy.group(RowKind.IMAGE) is not None:
-        said = followed(said, output.phrase)
+        queries = followed(queries, output.phrase)
     for name in given.recording.names(r"pred_logits(_q\d+)?"):
         thin = step if name == "pred_logits" else 1
-        given.compare.vectors(name, given.logits(said)[:, ::thin])
-    given.masks("pred_masks", said.masks)
-    given.vectors("pred_captions", said.answers.class_vectors)
+        given.compare.vectors(name, given.logits(queries)[:, ::thin])
+    given.masks("pred_masks", queries.masks)
+    given.vectors("pred_captions", queries.answers.class_vectors)
 
 
-def followed(first: Said, second: Said) -> Said:
+def followed(first: GroupOutput, second: GroupOutput) -> GroupOutput:
     """Put the queries of two groups one after the other."""
     class_vectors = torch.cat((first.answers.class_vectors, second.answers.class_vectors), dim=1)
     mask_embeddings = torch.cat(
         (first.answers.mask_embeddings, second.answers.mask_embeddings), dim=1
     )
-    return Said(
+    return GroupOutput(
         QueryOutputs(class_vectors, mask_embeddings), torch.cat((first.masks, second.masks), dim=1)
     )
 
@@ -152,7 +154,7 @@ def postprocess(given: Setting) -> None:
 def captioning(given: Setting) -> None:
     """Captions of a photo and of a part of it: the words, and the vectors that chose each."""
     recording, bench = given.recording, given.bench
-    image = given.look()
+    image = given.encode_image()
     begin, steps = (int(recording.array(name)) for name in ("start_token", "steps"))
     hidden = recording.unpacked("captioning_mask", recording.hw("network_hw")[1])
     words = bench.network.text.tokens.weight
@@ -176,8 +178,8 @@ def caption(
     end = given.bench.network.config.text.vocabulary_size - 1
 
     def laid_out(words: Iterable[int]) -> Tensor:
-        kept = list(takewhile(lambda word: word != end, words))
-        return torch.tensor([begin, *kept, *[begin] * (len(recorded) - len(kept))])
+        before_end = list(takewhile(lambda word: word != end, words))
+        return torch.tensor([begin, *before_end, *[begin] * (len(recorded) - len(before_end))])
 
     words = write_caption(given.bench.network, image, begin, end, hidden, max_tokens=steps)
     given.compare.exact(name, laid_out(words), laid_out(recorded))
@@ -199,7 +201,7 @@ def caption_vectors(
 
 def retrieval(given: Setting) -> None:
     """The two vectors of a whole photo, and those of phrases."""
-    described = image_vectors(given.bench.network, given.look())
+    described = image_vectors(given.bench.network, given.encode_image())
     given.compare.vectors("image_embed0", described.query)
     given.compare.vectors("image_embed1", described.mean)
     given.compare.vectors("text_embeds", given.read(given.recording.texts()).phrases)
@@ -207,6 +209,6 @@ def retrieval(given: Setting) -> None:
 
 def classification(given: Setting) -> None:
     """A whole photo beside the class names."""
-    described = image_vectors(given.bench.network, given.look())
+    described = image_vectors(given.bench.network, given.encode_image())
     logits = given.bench.network.class_logits(described.query[:, None], given.classifier())
     given.compare.vectors("pred_class", logits[0, 0])

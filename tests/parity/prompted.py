@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from parity.bench import Bench, Output, Said
+from parity.bench import Bench, GroupOutput, Output
 from parity.picture import objects
 from parity.recording import Recording
 from parity.setting import Setting
@@ -44,7 +44,9 @@ def grounding(given: Setting) -> None:
     text = tokens(given, given.recording.texts())
     joined = join_phrases(text)
     output = given.bench.ask(
-        given.look(), DecoderQuery(phrases=joined), given.policy.region_kinds | {RowKind.PHRASE}
+        given.encode_image(),
+        DecoderQuery(phrases=joined),
+        given.policy.region_kinds | {RowKind.PHRASE},
     )
     assert output.phrase is not None
     similarity = network.phrase_logits(output.phrase.answers.class_vectors, text.phrases)
@@ -61,7 +63,7 @@ def grounding_single(given: Setting) -> None:
     """One phrase to one mask at the photo's size."""
     text = tokens(given, given.recording.texts())
     mask = (
-        answer_phrases(given.bench.network, given.look(), text, RecordedDraws())
+        answer_phrases(given.bench.network, given.encode_image(), text, RecordedDraws())
         .logits[0, 0]
         .float()
     )
@@ -76,10 +78,10 @@ def tokens(given: Setting, texts: list[str]) -> TextFeatures:
     return given.bench.network.encode_text(ours.ids, ours.valid)
 
 
-def phrases(given: Setting, output: Output, asked: PhraseTokens) -> None:
+def phrases(given: Setting, output: Output, phrase_tokens: PhraseTokens) -> None:
     """Compare what the phrase queries say, and the tokens that they were asked with (first dimension: token)."""
     assert output.phrase is not None
-    given.vectors("grounding_tokens", asked.tokens.transpose(0, 1))
+    given.vectors("grounding_tokens", phrase_tokens.tokens.transpose(0, 1))
     given.masks("pred_gmasks", output.phrase.masks)
     for name in given.recording.names(r"pred_gtexts(_q\d+)?"):
         vectors = output.phrase.answers.class_vectors
@@ -117,7 +119,7 @@ class Round:
 
     tokens: VisualTokens
     output: Output
-    said: Said
+    queries: GroupOutput
     masks: Tensor
 
 
@@ -132,12 +134,14 @@ def visual_round(
     question = DecoderQuery(
         visual=tokens, phrases=phrases, previous=previous, num_objects=tokens.num_objects
     )
-    asked = {RowKind.VISUAL, RowKind.OBJECT} | ({RowKind.PHRASE} if phrases is not None else set())
-    output = bench.ask(image, question, asked)
-    said = output.visual
-    assert said is not None
-    chosen = top_queries(said.answers, prompt_agreement(said.answers, tokens.positive_vectors))
-    return Round(tokens, output, said, image.pixels.mask_features.logits(chosen.mask_embeddings))
+    kinds = {RowKind.VISUAL, RowKind.OBJECT} | ({RowKind.PHRASE} if phrases is not None else set())
+    output = bench.ask(image, question, kinds)
+    queries = output.visual
+    assert queries is not None
+    chosen = top_queries(
+        queries.answers, prompt_agreement(queries.answers, tokens.positive_vectors)
+    )
+    return Round(tokens, output, queries, image.pixels.mask_features.logits(chosen.mask_embeddings))
 
 
 def marked(bench: Bench, image: ImageEncoding, prompts: VisualPrompts) -> VisualTokens:
@@ -148,7 +152,7 @@ def marked(bench: Bench, image: ImageEncoding, prompts: VisualPrompts) -> Visual
 def interactive(given: Setting) -> None:
     """One round of visual prompts about any number of objects, with the memory of a round before or with a phrase."""
     recording, bench = given.recording, given.bench
-    image = given.look()
+    image = given.encode_image()
     previous = (
         recording.tensor("prev_mask_in").to(bench.dtype) if "prev_mask_in" in recording else None
     )
@@ -173,19 +177,21 @@ def prompts(recording: Recording) -> VisualPrompts:
 def visual(given: Setting, answer: Round) -> None:
     """Compare what the visual queries say and what they were asked with."""
     given.vectors("pred_pspatials", answer.tokens.positive_vectors)
-    given.vectors("pred_smaskembs", answer.said.answers.mask_embeddings)
-    given.masks("pred_smasks", answer.said.masks)
+    given.vectors("pred_smaskembs", answer.queries.answers.mask_embeddings)
+    given.masks("pred_smasks", answer.queries.masks)
 
 
 def interactive_f64(given: Setting) -> None:
     """A click, then the second round with the click's mask, in float64 end to end; prompts as in the cases."""
-    image = given.look()
+    image = given.encode_image()
     previous = None
     for name, case in (("click", "inter_click"), ("round2", "inter_round2")):
-        asked = prompts(given.folder.open(f"{given.model}/{case}"))
-        answer = visual_round(given.bench, image, marked(given.bench, image, asked), previous)
+        visual_prompts = prompts(given.folder.open(f"{given.model}/{case}"))
+        answer = visual_round(
+            given.bench, image, marked(given.bench, image, visual_prompts), previous
+        )
         given.masks(f"{name}_prev", answer.masks)
-        given.vectors(f"{name}_smaskembs", answer.said.answers.mask_embeddings)
+        given.vectors(f"{name}_smaskembs", answer.queries.answers.mask_embeddings)
         given.vectors(f"{name}_pspatials", answer.tokens.positive_vectors)
         given.vectors(f"{name}_nspatials", answer.tokens.negative_vectors)
         previous = answer.masks
@@ -193,7 +199,7 @@ def interactive_f64(given: Setting) -> None:
 
 def other_photo(given: Setting) -> None:
     """A region of another photo, in the place of a visual prompt of this one."""
-    answer = visual_round(given.bench, given.look(), region(given.bench, given.recording))
+    answer = visual_round(given.bench, given.encode_image(), region(given.bench, given.recording))
     given.vectors("spatial_query_pos", answer.tokens.positive_vectors)
     visual(given, answer)
     given.masks("prev_mask", answer.masks)
@@ -222,7 +228,7 @@ def noc_loop(given: Setting) -> None:
     """A whole session: every round's masks, their IoU at the photo's size, and the clicks that follow from them."""
     recording, compare = given.recording, given.compare
     frame = given.frame()
-    image = given.look()
+    image = given.encode_image()
     width, padded_width = frame.input_hw[1], frame.padded_hw[1]
 
     def as_recorded(objects: Tensor) -> Tensor:
@@ -239,9 +245,9 @@ def noc_loop(given: Setting) -> None:
         if ious and (ious[-1] > FINISHED).all():
             ious.append(ious[-1])
             continue
-        asked = VisualPrompts(positive[None], negative[None])
+        visual_prompts = VisualPrompts(positive[None], negative[None])
         previous = segment_objects(
-            given.bench.network, image, asked, RecordedDraws(), previous=previous
+            given.bench.network, image, visual_prompts, RecordedDraws(), previous=previous
         ).logits
         compare.masks(f"r{number}_prev_mask", as_recorded(previous))
         ious.append(agreement(previous, whole_truth, frame))
@@ -270,23 +276,23 @@ def train_forward(given: Setting) -> None:
     padded_hw = tuple(4 * side for side in image.pixels.mask_features.hw)
     assert recording.hw("input_hw") == recording.arrays[photos[0]].shape[:2]
     assert recording.hw("network_hw") == padded_hw
-    asked = batch_prompts(recording, len(photos))
+    visual_prompts = batch_prompts(recording, len(photos))
     joined = side_by_side(given.read(recording.texts()))
     compare.exact("grounding_nonzero_mask", joined.owner < 0)
-    answer = visual_round(bench, image, marked(bench, image, asked), phrases=joined)
+    answer = visual_round(bench, image, marked(bench, image, visual_prompts), phrases=joined)
 
     phrases(given, answer.output, joined)
     objects(given, answer.output)
     for number, earlier in enumerate(answer.output.earlier):
         assert earlier.visual is not None
         given.masks(f"aux{number}_smasks", earlier.visual.masks)
-    given.vectors("pred_stexts", answer.said.answers.class_vectors)
+    given.vectors("pred_stexts", answer.queries.answers.class_vectors)
     visual(given, answer)
     # A quirk of SEEM v1's official batches, without effect: negative vectors may be read at pixel (0, 0) instead.
-    if given.policy.independent_objects or asked.negative.flatten(1).any(dim=1).all():
+    if given.policy.independent_objects or visual_prompts.negative.flatten(1).any(dim=1).all():
         compare.vectors("pred_nspatials", answer.tokens.negative_vectors)
     else:
-        recording.seen.add("pred_nspatials")
+        recording.compared.add("pred_nspatials")
 
 
 def batch_prompts(recording: Recording, num_photos: int) -> VisualPrompts:
@@ -322,7 +328,8 @@ class Steering:
     def question(self) -> DecoderQuery:
         """Ask all of it at once."""
         text, audio = (
-            None if spoken is None else join_phrases(spoken) for spoken in (self.text, self.audio)
+            None if phrase_features is None else join_phrases(phrase_features)
+            for phrase_features in (self.text, self.audio)
         )
         return DecoderQuery(
             visual=self.strokes, phrases=text, reference=self.reference, audio=audio, num_objects=1
@@ -330,37 +337,39 @@ class Steering:
 
     def fit(self, network: Segmenter, answers: QueryOutputs) -> tuple[Tensor, Tensor]:
         """Return how well every query fits what was given first, and which one fits best."""
-        if shown := self.strokes or self.reference:
-            chosen = top_queries(answers, prompt_agreement(answers, shown.positive_vectors))
-            return answers.mask_embeddings @ shown.positive_vectors.mT, chosen.queries[0]
-        spoken = self.text or self.audio
-        assert spoken is not None
-        similarity = network.phrase_logits(answers.class_vectors, spoken.phrases)
+        if marks := self.strokes or self.reference:
+            chosen = top_queries(answers, prompt_agreement(answers, marks.positive_vectors))
+            return answers.mask_embeddings @ marks.positive_vectors.mT, chosen.queries[0]
+        phrase_features = self.text or self.audio
+        assert phrase_features is not None
+        similarity = network.phrase_logits(answers.class_vectors, phrase_features.phrases)
         return similarity, similarity[0].argmax(dim=0)
 
 
 def demo(given: Setting, reference: VisualTokens | None = None) -> None:
     """Strokes, text and speech, alone and together: all of them steer the object queries."""
     recording, bench = given.recording, given.bench
-    image = given.look()
+    image = given.encode_image()
     strokes = None
     if "stroke" in recording:
         drawn = recording.unpacked("stroke", recording.photo().shape[1])
         height, width = (4 * side for side in image.pixels.mask_features.hw)
         strokes = marked(bench, image, only(padded(drawn, (height, width))))
-    by = Steering(strokes, reference, heard(given, "texts"), heard(given, "transcripts"))
+    by = Steering(
+        strokes, reference, encode_phrases(given, "texts"), encode_phrases(given, "transcripts")
+    )
     output = bench.ask(image, by.question(), {RowKind.OBJECT})
     objects(given, output)
     assert output.object is not None
-    said = output.object
-    fit, matched = by.fit(bench.network, said.answers)
-    selected = said.masks[0, matched]
-    given.vectors("pred_maskembs", said.answers.mask_embeddings)
+    queries = output.object
+    fit, matched = by.fit(bench.network, queries.answers)
+    selected = queries.masks[0, matched]
+    given.vectors("pred_maskembs", queries.answers.mask_embeddings)
     given.vectors("match_logits", fit)
     given.exact("matched", matched)
     given.masks("selected_mask_logits", selected)
     if "matched_class" in recording:
-        given.exact("matched_class", given.logits(said)[0, matched].argmax(dim=-1))
+        given.exact("matched_class", given.logits(queries)[0, matched].argmax(dim=-1))
     if "final_mask" in recording:
         final = recording.unpacked("final_mask", given.frame().output_hw[1])
         given.compare.foreground("final_mask", to_image_size(selected, given.frame()), final)
@@ -380,7 +389,7 @@ def demo_with_other_photo(given: Setting) -> None:
     return demo(given, reference)
 
 
-def heard(given: Setting, name: str) -> TextFeatures | None:
+def encode_phrases(given: Setting, name: str) -> TextFeatures | None:
     """Encode what was written or spoken, by its recorded token ids where no vocabulary travels with them."""
     if name not in given.recording:
         return None

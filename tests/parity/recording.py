@@ -48,7 +48,7 @@ class Recording:
     """The arrays of one case. It remembers which ones were looked at, so that none goes unproven."""
 
     arrays: dict[str, np.ndarray]
-    seen: set[str] = field(default_factory=set)
+    compared: set[str] = field(default_factory=set)
 
     def __contains__(self, name: str) -> bool:
         return name in self.arrays
@@ -59,7 +59,7 @@ class Recording:
 
     def array(self, name: str) -> np.ndarray:
         """Read an array as it is."""
-        self.seen.add(name)
+        self.compared.add(name)
         return self.arrays[name]
 
     def tensor(self, name: str) -> Tensor:
@@ -89,7 +89,7 @@ class Recording:
 
     def unseen(self) -> list[str]:
         """List the arrays that nothing was compared with and nothing was computed from."""
-        return [name for name in self.arrays if name not in self.seen]
+        return [name for name in self.arrays if name not in self.compared]
 
 
 def read(path: Path) -> Recording:

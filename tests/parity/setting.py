@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from parity.bench import ARCHITECTURES, Bench, Said, bench
+from parity.bench import ARCHITECTURES, Bench, GroupOutput, bench
 from parity.comparison import Comparison
 from parity.recording import Folder, Recording
 from seem.models.decoder.decoder import ImageEncoding
@@ -60,7 +60,7 @@ class Setting:
 
     # --- What the network makes of the recorded inputs ----------------------------------------------------------------
 
-    def look(self) -> ImageEncoding:
+    def encode_image(self) -> ImageEncoding:
         """Encode the photo of the case; its sizes must be the recorded ones."""
         photo = self.recording.photo()
         image = self.bench.encode(photo)
@@ -81,16 +81,16 @@ class Setting:
         if "seem_v1_focalt/panoptic_decoder" in self.folder.cases:
             recorded = self.folder.open("seem_v1_focalt/panoptic_decoder").tensor("text_embeddings")
             return recorded.to(self.dtype)
-        return self.spoken_classes()
+        return self.encode_class_names()
 
-    def spoken_classes(self) -> Tensor:
+    def encode_class_names(self) -> Tensor:
         """Encode the 133 COCO names and 'background' ourselves."""
         names = [*Vocabulary.coco_panoptic().names, "background"]
         return unit_vectors(self.read(class_phrases(names)).phrases)
 
-    def logits(self, said: Said) -> Tensor:
+    def logits(self, output: GroupOutput) -> Tensor:
         """Compare class vectors with the class embeddings."""
-        return self.bench.network.class_logits(said.answers.class_vectors, self.classifier())
+        return self.bench.network.class_logits(output.answers.class_vectors, self.classifier())
 
     def frame(self) -> ImageFrame:
         """Read the three sizes of the photo."""

@@ -72,7 +72,7 @@ def test_decisions_are_equal_or_off():
 )
 def test_only_sure_pixels_of_a_mask_are_decisions(logit, recorded, ok):
     compare = Comparison(Recording({"mask": np.array([0])}), TOLERANCE)
-    compare.recording.seen.add("mask")
+    compare.recording.compared.add("mask")
     compare.foreground("mask", torch.tensor([logit]), torch.tensor([recorded]))
     assert (compare.complaints() == []) is ok
 

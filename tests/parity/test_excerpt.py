@@ -26,10 +26,12 @@ EXCERPT = Path(__file__).parent / "excerpt"
 
 
 def panoptic(given: Setting) -> None:
-    sight = given.bench.see(given.recording.photo())
-    maps(given, sight)
+    image_features = given.bench.encode_parts(given.recording.photo())
+    maps(given, image_features)
     given.compare.vectors("text_embeddings_12", given.classifier()[:12])
-    objects(given, given.bench.ask(sight.memory, DecoderQuery(), given.policy.region_kinds))
+    objects(
+        given, given.bench.ask(image_features.memory, DecoderQuery(), given.policy.region_kinds)
+    )
 
 
 def phrase(given: Setting) -> None:
@@ -37,7 +39,7 @@ def phrase(given: Setting) -> None:
     assert len(recording.texts()) == 1
     text = given.bench.read(recording.tensor("input_ids"))
     mask = (
-        answer_phrases(given.bench.network, given.look(), text, RecordedDraws())
+        answer_phrases(given.bench.network, given.encode_image(), text, RecordedDraws())
         .logits[0, 0]
         .float()
     )
@@ -46,20 +48,20 @@ def phrase(given: Setting) -> None:
 
 
 def clicks(given: Setting) -> None:
-    recording, image = given.recording, given.look()
+    recording, image = given.recording, given.encode_image()
     width = recording.photo().shape[1]
     negative = recording.unpacked("neg1", width)[None]
     before = None
     for number in (1, 2):
-        asked = VisualPrompts(recording.unpacked(f"pos{number}", width)[None], negative)
+        visual_prompts = VisualPrompts(recording.unpacked(f"pos{number}", width)[None], negative)
         before = segment_objects(
-            given.bench.network, image, asked, RecordedDraws(), previous=before
+            given.bench.network, image, visual_prompts, RecordedDraws(), previous=before
         ).logits
         given.compare.masks(f"round{number}", before)
 
 
 def panoptic_and_caption(given: Setting) -> None:
-    image = given.look()
+    image = given.encode_image()
     objects(given, given.bench.ask(image, DecoderQuery(), given.policy.region_kinds))
     caption(given, "caption_tokens", image, steps=5)
 
@@ -75,7 +77,7 @@ PROVEN: dict[str, tuple[str, Callable[[Setting], None]]] = {
 
 PRECISIONS = {torch.float32: IN_FLOAT32, torch.float64: IN_FLOAT64}
 
-ASKED = [
+CASES = [
     pytest.param(
         case,
         dtype,
@@ -91,16 +93,16 @@ def test_no_recording_lies_idle():
     assert {path.stem for path in EXCERPT.iterdir()} == set(PROVEN)
 
 
-@pytest.mark.parametrize(("case", "dtype"), ASKED)
+@pytest.mark.parametrize(("case", "dtype"), CASES)
 def test_answers_equal_the_recording(case, dtype):
-    model, asked = PROVEN[case]
+    model, compare_case = PROVEN[case]
     tolerance = PRECISIONS[dtype]
 
     def ask():
         recording = read(EXCERPT / f"{case}.npz")
         compare = Comparison(recording, tolerance)
         with torch.inference_mode():
-            asked(Setting(model, dtype, Folder(EXCERPT), recording, compare))
+            compare_case(Setting(model, dtype, Folder(EXCERPT), recording, compare))
         return compare
 
     assert settled(ask, tolerance.noise).complaints() == []

@@ -42,10 +42,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     folder = Folder(metafunc.config.getoption("--parity-dir"))
     try:
-        asked = [(case, dtype) for case in folder.cases for dtype in precisions(case)]
+        cases = [(case, dtype) for case in folder.cases for dtype in precisions(case)]
     except (OSError, ValueError):
-        asked = [(UNREADABLE, torch.float64)]
-    asked.sort(
+        cases = [(UNREADABLE, torch.float64)]
+    cases.sort(
         key=lambda pair: (str(pair[1]), pair[0].split("/")[0])
     )  # one network after the other
     metafunc.parametrize(
@@ -54,7 +54,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             pytest.param(
                 case, dtype, id=f"{case}-{dtype}".replace("torch.", ""), marks=marks(case, dtype)
             )
-            for case, dtype in asked
+            for case, dtype in cases
         ],
     )
 

@@ -14,7 +14,7 @@ TOLERANCE = Tolerance(vectors=1e-4, masks=1e-4, noise=1e-5)
 WEIGHT = 0.01  # how much a pixel moves the answer
 
 
-def asked(logits, recorded, offset=0.0, asks=None):
+def compared_at(logits, recorded, offset=0.0, asks=None):
     """Ask a network of one layer whose answer is what it looked at; the recording looked at `recorded`."""
     logits = torch.tensor(logits, dtype=torch.float64).reshape(1, 1, 2, -1)
 
@@ -30,7 +30,7 @@ def asked(logits, recorded, offset=0.0, asks=None):
     return settled(ask, TOLERANCE.noise)
 
 
-SEEN = [1, 0, 1, 0]
+VISIBLE = [1, 0, 1, 0]
 
 
 @pytest.mark.parametrize(
@@ -47,19 +47,19 @@ SEEN = [1, 0, 1, 0]
     ids=["equal", "one", "three", "one-of-three", "more-than-three", "not-near", "another-is-near"],
 )
 def test_only_pixels_on_the_edge_can_explain(logits, explained):
-    assert (asked(logits, SEEN).complaints() == []) is explained
+    assert (compared_at(logits, VISIBLE).complaints() == []) is explained
 
 
 def test_what_was_turned_is_said():
-    assert asked([2.0, -3.0, 1.0, -1.0], SEEN).summary() == "0.0e+00 seen"
+    assert compared_at([2.0, -3.0, 1.0, -1.0], VISIBLE).summary() == "0.0e+00 seen"
     assert (
-        asked([2.0, 2e-6, 1.0, -1.0], SEEN).summary()
+        compared_at([2.0, 2e-6, 1.0, -1.0], VISIBLE).summary()
         == "0.0e+00 seen, with a pixel at 2e-06 turned"
     )
 
 
 def test_turning_is_no_excuse_for_anything_else():
-    assert asked([2.0, 1e-6, 1.0, -1.0], SEEN, offset=5e-4).complaints() != []
+    assert compared_at([2.0, 1e-6, 1.0, -1.0], VISIBLE, offset=5e-4).complaints() != []
 
 
 def test_the_pixel_that_explains_most_is_turned_though_a_nearer_one_helps_too():
@@ -79,16 +79,16 @@ def test_the_pixel_that_explains_most_is_turned_though_a_nearer_one_helps_too():
 def test_a_case_that_is_right_is_asked_once_and_one_far_off_too():
     for offset in (0.0, 1.0):
         asks = []
-        asked([2.0, 1e-6, 1.0, -1.0], [1, 1, 1, 0], offset, asks)
+        compared_at([2.0, 1e-6, 1.0, -1.0], [1, 1, 1, 0], offset, asks)
         assert len(asks) == 1
 
 
 def test_the_search_ends():
     asks = []
-    asked([1e-6] * 64, [0] * 32 + [1] * 32, 0.0, asks)
+    compared_at([1e-6] * 64, [0] * 32 + [1] * 32, 0.0, asks)
     assert MAX_FLIPS < len(asks) <= MAX_FLIPS * TRIES_PER_FLIP + 1
 
 
 def test_the_network_is_as_before():
-    asked([2.0, 1e-6, 1.0, -1.0], SEEN)
+    compared_at([2.0, 1e-6, 1.0, -1.0], VISIBLE)
     assert decoder.visible_pixels is visible_pixels

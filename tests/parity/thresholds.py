@@ -40,12 +40,12 @@ class Edge:
 
     distance: float
     reading: int
-    place: tuple[int, int, int]
+    index: tuple[int, int, int]
     """Photo, row and pixel."""
 
-    def same_place(self, other: Edge) -> bool:
+    def is_same_pixel(self, other: Edge) -> bool:
         """Whether both are the same pixel of the same reading; its logit may have changed."""
-        return (self.reading, self.place) == (other.reading, other.place)
+        return (self.reading, self.index) == (other.reading, other.index)
 
 
 @contextmanager
@@ -57,12 +57,12 @@ def turned(flips: tuple[Edge, ...], noise: float) -> Iterator[list[Edge]]:
     def visible(logits: Tensor) -> Tensor:
         reading, logits = next(readings), logits.clone()
         values = logits.flatten(2)
-        for place in (values.abs() < noise).nonzero().tolist():
-            photo, row, pixel = place
+        for index in (values.abs() < noise).nonzero().tolist():
+            photo, row, pixel = index
             near.append(Edge(abs(values[photo, row, pixel].item()), reading, (photo, row, pixel)))
         for flip in flips:
             if flip.reading == reading:
-                values[flip.place] = -1.0 if values[flip.place] >= 0 else 1.0
+                values[flip.index] = -1.0 if values[flip.index] >= 0 else 1.0
         return visible_pixels(logits)
 
     with patch.object(decoder, "visible_pixels", visible):
@@ -71,7 +71,7 @@ def turned(flips: tuple[Edge, ...], noise: float) -> Iterator[list[Edge]]:
 
 def settled(ask: Callable[[], Comparison], noise: float) -> Comparison:
     """Ask a case; if it is off by what pixels on the edge could explain, find out whether they do."""
-    best = _asked(ask, (), noise)
+    best = _attempt(ask, (), noise)
     while best.explicable and len(best.flips) < MAX_FLIPS:
         further = _best_further_flip(ask, best, noise)
         if further is None or further.compare.num_off > HELPS * best.compare.num_off:
@@ -97,11 +97,11 @@ class Attempt:
     def untouched(self) -> list[Edge]:
         """Return the pixels near the edge that are not turned yet, nearest first."""
         return sorted(
-            edge for edge in self.near if not any(edge.same_place(flip) for flip in self.flips)
+            edge for edge in self.near if not any(edge.is_same_pixel(flip) for flip in self.flips)
         )
 
 
-def _asked(ask: Callable[[], Comparison], flips: tuple[Edge, ...], noise: float) -> Attempt:
+def _attempt(ask: Callable[[], Comparison], flips: tuple[Edge, ...], noise: float) -> Attempt:
     with turned(flips, noise) as near:
         compare = ask()
     return Attempt(flips, tuple(near), compare)
@@ -113,7 +113,7 @@ def _best_further_flip(
     """Turn each of the nearest pixels alone and return the attempt with the fewest entries off."""
     best: Attempt | None = None
     for edge in attempt.untouched()[:TRIES_PER_FLIP]:
-        tried = _asked(ask, (*attempt.flips, edge), noise)
+        tried = _attempt(ask, (*attempt.flips, edge), noise)
         if best is None or tried.compare.num_off < best.compare.num_off:
             best = tried
         if best.compare.num_off == 0:

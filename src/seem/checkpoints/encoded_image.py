@@ -52,7 +52,7 @@ def write_encoded_image(path: Path, content: EncodedImageFile, overwrite: bool =
     where it cannot be written.
     """
     if path.suffix != SUFFIX:
-        raise ValueError(f"An encoded photo is stored in a {SUFFIX} file, got {path}; rename it.")
+        raise ValueError(f"An encoded photo is kept in a {SUFFIX} file, got {path}; rename it.")
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists already; pass overwrite=True or another name.")
     tensors = {
