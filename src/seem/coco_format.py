@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from seem.mask_codec import PackedMask
 from seem.prompts import Json
 from seem.rasterize import PixelBox
 from seem.vocabulary import Category
@@ -118,6 +119,29 @@ def to_rle(mask: NDArray[np.bool_]) -> CocoRle:
 
     code = coco_mask.encode(np.asfortranarray(mask.view(np.uint8)))
     return CocoRle(size=[int(side) for side in code["size"]], counts=code["counts"].decode("ascii"))
+
+
+def packed_to_rle(mask: PackedMask) -> CocoRle:
+    """Encode a mask as pycocotools does, from what is inside its box: the rest of a large image costs nothing."""
+    from pycocotools import mask as coco_mask
+
+    height, width = mask.image_hw
+    x0, y0, _, _ = mask.box
+    columns = np.ascontiguousarray(mask.crop().T)
+    if columns.shape[1] == height:  # a run may go on in the next column
+        changes = np.flatnonzero(np.diff(columns.ravel(), prepend=False, append=False))
+        changes += x0 * height
+    else:
+        padded = np.pad(columns, ((0, 0), (1, 1)))
+        column, row = np.nonzero(padded[:, 1:] != padded[:, :-1])
+        changes = (x0 + column) * height + y0 + row
+    counts = np.diff(changes, prepend=0, append=height * width)
+    if len(counts) > 1 and counts[-1] == 0:
+        counts = counts[:-1]
+    code = coco_mask.frPyObjects(
+        {"size": [height, width], "counts": counts.tolist()}, height, width
+    )
+    return CocoRle(size=[height, width], counts=code["counts"].decode("ascii"))
 
 
 def encode_mask(

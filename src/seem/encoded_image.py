@@ -44,6 +44,7 @@ from seem.inference.prediction import (
 )
 from seem.inference.predictor import Predictor, SegmentOptions
 from seem.inference.prompt_decoder import PromptDecoder, encode_for_prompts
+from seem.inference.recognizer import find_threshold
 from seem.inference.runtime import Runtime
 from seem.models.decoder.decoder import ImageEncoding
 from seem.models.segmenter import unit_vectors
@@ -182,7 +183,7 @@ class EncodedImage:
         """
         started = time.perf_counter()
         vocabulary = self.model.vocabulary(classes)
-        limit = _threshold_or(threshold, self.model.network.config.panoptic_threshold)
+        limit = checked_threshold(threshold, self.model.network.config.panoptic_threshold)
         prediction = self._predictor.recognizer.panoptic(vocabulary, limit)
         prediction = explain_absence(prediction, vocabulary, limit)
         return self._results("panoptic", prediction, vocabulary, time.perf_counter() - started)
@@ -211,7 +212,7 @@ class EncodedImage:
         """
         started = time.perf_counter()
         vocabulary = self.model.vocabulary(classes)
-        limit = _threshold_or(threshold, self.model.network.config.instance_threshold)
+        limit = checked_threshold(threshold, self.model.network.config.instance_threshold)
         top = checked_count(top, "top")
         if mask_nms_threshold is not None:
             mask_nms_threshold = checked_probability(mask_nms_threshold, "mask_nms_threshold")
@@ -266,7 +267,7 @@ class EncodedImage:
         """
         started = time.perf_counter()
         recognizer = self._predictor.recognizer
-        limit = _threshold_or(threshold, recognizer.find_threshold)
+        limit = checked_threshold(threshold, find_threshold(self.model.network))
         vocabulary = Vocabulary.of(distinct_phrases(phrases), stuff=())
         prediction = recognizer.find(vocabulary, limit, against)
         prompts = tuple((Text(phrase),) for phrase in vocabulary.names)
@@ -561,7 +562,8 @@ def distinct_phrases(phrases: str | Sequence[str]) -> list[str]:
     return list(distinct.values())
 
 
-def _threshold_or(threshold: object, default: float) -> float:
+def checked_threshold(threshold: object, default: float) -> float:
+    """Return a threshold (0-1), `default` where none is given; `ValueError` for another value."""
     return checked_probability(default if threshold is None else threshold, "threshold")
 
 

@@ -53,7 +53,10 @@ DecoderArguments: TypeAlias = "tuple[Any, ...] | str | None"
 MAX_PIXELS = 100_000_000
 """Images above this are refused: a small file can claim a size that fills the memory."""
 
-USE_SMALLER = "pass a smaller photo, or in Python encode(photo, max_pixels=...)"
+USE_SMALLER = (
+    "pass a smaller photo, or in Python encode(photo, max_pixels=...), or segment it by tiles: "
+    "seem segment --tile 1024, model.encode_tiled(photo)"
+)
 
 EXIF_ORIENTATION = 0x0112
 TRANSPOSE_OF_ORIENTATION = {
@@ -79,6 +82,7 @@ JPEG_FORMATS = ("JPEG", "MPO")
 JPEG_FILL = 128  # what libjpeg makes of blocks that are not there
 MIN_FILLED_ROWS = 16  # two rows of blocks
 
+USE_TILES = "seem segment --tile 1024 --bands 1,2,3 (extra: geo)"
 USE_FORMATS = "use JPEG, PNG, WebP, TIFF, GIF or BMP"
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the latter two of BigTIFF
 HEIC_SIGNATURES = (b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypmif1", b"ftypmsf1")
@@ -185,7 +189,8 @@ def _unidentified_reason(source: Path | io.BytesIO) -> str:
         return LFS_POINTER
     if content.startswith(TIFF_SIGNATURES):
         bands = _describe_bands(content)
-        return f"is a TIFF of {bands}, which is no picture; save red, green and blue alone, of 8 or 16 bits"
+        way_out = f"save red, green and blue alone, of 8 or 16 bits, or take tiles: {USE_TILES}"
+        return f"is a TIFF of {bands}, which is no picture; {way_out}"
     if content[4:12] in HEIC_SIGNATURES:
         return "is a HEIC photo, as iPhones store them; export it as JPEG"
     if content[:MAX_BYTES_BEFORE_HTML].lstrip().lower().startswith((b"<!doctype html", b"<html")):
@@ -193,13 +198,20 @@ def _unidentified_reason(source: Path | io.BytesIO) -> str:
     return f"is not a picture that can be read; {USE_FORMATS}"
 
 
+def tiff_orientation(path: Path) -> int:
+    """Return the orientation tag of a TIFF file, 1-8; 1 where there is none or it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            value = _first_directory(file).get(EXIF_ORIENTATION, 1)
+    except Exception:  # a damaged header fails in many ways
+        return 1
+    return value if value in TRANSPOSE_OF_ORIENTATION else 1
+
+
 def _describe_bands(content: bytes) -> str:
     """Describe the bands of a TIFF file by its header: "4 bands of 16-bit integers"."""
     try:
-        directory = ImageFileDirectory_v2(content[: 16 if b"+" in content[:4] else 8])
-        file = io.BytesIO(content)
-        file.seek(directory.next)
-        directory.load(file)
+        directory = _first_directory(io.BytesIO(content))
         num_bands = directory.get(TIFF_SAMPLES_PER_PIXEL, 1)
         bits = directory.get(TIFF_BITS_PER_SAMPLE, (1,))[0]
         number_kind = TIFF_NUMBER_KINDS.get(directory.get(TIFF_SAMPLE_FORMAT, (1,))[0], "numbers")
@@ -207,6 +219,17 @@ def _describe_bands(content: bytes) -> str:
         return "bands that cannot be read"
     noun = "band" if num_bands == 1 else "bands"
     return f"{num_bands} {noun} of {bits}-bit {number_kind}"
+
+
+def _first_directory(file: io.BufferedReader | io.BytesIO) -> ImageFileDirectory_v2:
+    """Read the tags of the first image of a TIFF file."""
+    signature = file.read(4)
+    rest = file.read(12 if b"+" in signature else 4)
+    directory = ImageFileDirectory_v2(signature + rest)
+    file.seek(directory.next)
+    with _without_warnings():
+        directory.load(file)
+    return directory
 
 
 def _to_upright_rgb(image: Image.Image, max_pixels: int) -> InputImage:
@@ -440,28 +463,55 @@ def _lab_to_rgb(image: Image.Image) -> Image.Image:
 
 
 def to_eight_bits(values: NDArray[np.generic]) -> tuple[NDArray[np.uint8], str]:
-    """Bring deep grey to 0-255, and name the rule (see the top of the file)."""
+    """Bring deep grey or colour to 0-255, and name the rule (see the top of the file)."""
+    scale = BrightnessScale.of(values.dtype, *finite_extremes(values))
+    return scale.apply(values), scale.rule
+
+
+def finite_extremes(values: NDArray[np.generic]) -> tuple[float, float]:
+    """Return the lowest and the highest finite value; zeros where there is none."""
     finite = values[np.isfinite(values)]
-    low = float(finite.min()) if finite.size else 0.0
-    high = float(finite.max()) if finite.size else 0.0
-    is_float = values.dtype.kind == "f"
-    if not is_float and low >= 0 and high < 2 ** GREY_DEPTHS[-1]:
-        return _from_full_scale(values, high)
-    if is_float and low >= 0 and high <= 1:
-        brightness, rule = values.astype(np.float64), "1.0 is white"
-    else:
-        brightness = (values.astype(np.float64) - low) / max(high - low, 1e-300)
-        rule = f"{low:g} to {high:g} stretched"
-    grey = np.nan_to_num(brightness, nan=0.0, posinf=1.0, neginf=0.0).clip(0.0, 1.0)
-    return np.rint(grey * 255).astype(np.uint8), rule
+    if not finite.size:
+        return 0.0, 0.0
+    return float(finite.min()), float(finite.max())
 
 
-def _from_full_scale(values: NDArray[np.generic], high: float) -> tuple[NDArray[np.uint8], str]:
-    """Divide integers by the full scale of the smallest usual depth that holds the highest of them."""
-    depth = next(depth for depth in GREY_DEPTHS if high < 2**depth)
-    levels = np.arange(2**depth) / (2**depth - 1)
-    table = np.rint(levels * 255).astype(np.uint8)
-    return table[values], f"read as {depth} bits"
+@dataclass(frozen=True, slots=True)
+class BrightnessScale:
+    """How deep values of one image become 0-255, by its lowest and highest finite value.
+
+    `white` is the value that becomes 255 where black stays 0; None where values are stretched from `low` to `high`.
+    """
+
+    low: float
+    high: float
+    white: float | None
+    rule: str
+
+    @classmethod
+    def of(cls, dtype: np.dtype[Any], low: float, high: float) -> BrightnessScale:
+        """Choose the rule (see the top of the file)."""
+        is_float = dtype.kind == "f"
+        if not is_float and low >= 0 and high < 2 ** GREY_DEPTHS[-1]:
+            depth = next(depth for depth in GREY_DEPTHS if high < 2**depth)
+            return cls(low, high, 2.0**depth - 1, f"read as {depth} bits")
+        if is_float and low >= 0 and high <= 1:
+            return cls(low, high, 1.0, "1.0 is white")
+        return cls(low, high, None, f"{low:g} to {high:g} stretched")
+
+    def apply(self, values: NDArray[np.generic]) -> NDArray[np.uint8]:
+        """Convert values of the image, of any shape."""
+        if self.white is not None and values.dtype.kind != "f":
+            levels = np.arange(int(self.white) + 1) / self.white
+            table = np.rint(levels * WHITE_LEVEL).astype(np.uint8)
+            return np.asarray(table[values])
+        if self.white is not None:
+            brightness = values.astype(np.float64) / self.white
+        else:
+            extent = max(self.high - self.low, 1e-300)
+            brightness = (values.astype(np.float64) - self.low) / extent
+        grey = np.nan_to_num(brightness, nan=0.0, posinf=1.0, neginf=0.0).clip(0.0, 1.0)
+        return np.asarray(np.rint(grey * WHITE_LEVEL).astype(np.uint8))
 
 
 def image_from_array(array: object, max_pixels: int) -> InputImage:
@@ -473,7 +523,7 @@ def image_from_array(array: object, max_pixels: int) -> InputImage:
         )
     if is_tensor(array):
         dtype = str(array.dtype).removeprefix("torch.")
-        _check_array_layout("tensor", "3 x H x W", tuple(array.shape), dtype, channels_at=0)
+        check_array_layout("tensor", "3 x H x W", tuple(array.shape), dtype, channels_at=0)
         if array.is_meta:
             raise ValueError(
                 "A photo tensor on the device 'meta' has no pixels; give one that does."
@@ -485,7 +535,7 @@ def image_from_array(array: object, max_pixels: int) -> InputImage:
         raise ValueError(
             f"A photo is a path, a PIL image, an H x W x 3 array or a 3 x H x W tensor, got {type(array).__name__}."
         )
-    _check_array_layout("array", "H x W x 3", pixels.shape, str(pixels.dtype), channels_at=2)
+    check_array_layout("array", "H x W x 3", pixels.shape, str(pixels.dtype), channels_at=2)
     height, width = pixels.shape[:2]
     _check_size("The photo", width, height, max_pixels)
     return InputImage(
@@ -493,7 +543,7 @@ def image_from_array(array: object, max_pixels: int) -> InputImage:
     )  # Pillow copies: the caller's array may change
 
 
-def _check_array_layout(
+def check_array_layout(
     kind: str, layout: str, shape: tuple[int, ...], dtype: str, channels_at: int
 ) -> None:
     """Raise `ValueError`, with the way out, unless an array or a tensor has the layout of an image."""

@@ -62,6 +62,29 @@ class PackedMask:
         mask[self.window] = self.crop()
         return mask
 
+    def reduced(self, factor: int) -> PackedMask:
+        """Return the mask of the image reduced by a whole factor; a pixel is inside if any of its pixels was."""
+        if factor == 1:
+            return self
+        height, width = self.image_hw
+        reduced_hw = (-(-height // factor), -(-width // factor))
+        if not self.area:
+            return PackedMask(reduced_hw, EMPTY_BOX, self.bits, 0)
+        x0, y0, x1, y1 = self.box
+        before = ((y0 % factor, 0), (x0 % factor, 0))
+        crop = reduce_region(np.pad(self.crop(), before), factor)
+        box = (x0 // factor, y0 // factor, -(-x1 // factor), -(-y1 // factor))
+        return PackedMask(reduced_hw, box, np.packbits(crop), int(np.count_nonzero(crop)))
+
     def to_image(self) -> Image.Image:
         """Return the mask as a grey image of 0 and 255."""
         return Image.fromarray(self.decode().view(np.uint8) * np.uint8(255))
+
+
+def reduce_region(region: NDArray[np.bool_], factor: int) -> NDArray[np.bool_]:
+    """Reduce an (H, W) mask by a whole factor: a pixel is inside if any of its `factor` x `factor` pixels is."""
+    height, width = region.shape
+    padded = np.pad(region, ((0, -height % factor), (0, -width % factor)))
+    rows, columns = padded.shape[0] // factor, padded.shape[1] // factor
+    by_block = padded.reshape(rows, factor, columns, factor)
+    return np.asarray(by_block.any(axis=(1, 3)))

@@ -21,10 +21,13 @@ from seem.images import MAX_PIXELS, ImageLike
 from seem.inference.image_network import Engine
 from seem.inference.prompt_decoder import PromptDecoder
 from seem.inference.runtime import Runtime
+from seem.large_images import DEFAULT_TILE, Tiling, open_windowed
 from seem.models.precision import Precision
+from seem.preprocess import check_short_side
 from seem.pretrained import push_model, save_model
 from seem.prompts import Prompt
 from seem.results import Results
+from seem.tiled_image import TiledImage
 from seem.tracker import Mode, Tracker, prompts_of_objects
 from seem.video import VideoLike
 
@@ -110,6 +113,35 @@ class Model(Runtime):
             SeemError: the file cannot be read.
         """
         return encode(self, image, size, max_pixels)
+
+    def encode_tiled(
+        self,
+        image: ImageLike,
+        tile: int = DEFAULT_TILE,
+        *,
+        overlap: int | None = None,
+        size: int | None = None,
+        bands: Sequence[int] | None = None,
+    ) -> TiledImage:
+        """Open an image of any size to ask it tile by tile; nothing is encoded before there is a question.
+
+        Arrays mapped from files, `.npy` files and, with the extra `geo`, TIFF files and what else GDAL reads are read
+        window by window; other images are held in memory, three bytes a pixel (`docs/large_images.md`).
+
+        Args:
+            image: as in `encode`, or the path of a `.npy` file of an H x W x 3 uint8 array.
+            tile: side of a tile, in pixels of the image; the network sees each at its own working size.
+            overlap: pixels that neighbouring tiles share; None = an eighth of the side.
+            size: as in `encode`, of a tile.
+            bands: numbers from 1 on of the three bands of a file that are red, green and blue, or of one grey band;
+                None = those that are tagged so, or else the first three. Needs the extra `geo`.
+
+        Raises:
+            ValueError: not an image, bands that it does not have, a tile below 64 pixels, an overlap of more than half.
+            SeemError: the file cannot be read.
+        """
+        tiling = Tiling.of(tile, overlap, check_short_side(size, self.network.config.image))
+        return TiledImage(self, open_windowed(image, bands), tiling)
 
     @overload
     def encode_many(

@@ -96,7 +96,7 @@ def write_together(
         new_files = [path for path in renamed if path not in existing]
         _remove([*temporary.values(), *new_files], new_folders)
         if isinstance(error, OSError):
-            raise _explain(error, folder, current) from error
+            raise explained_write_error(error, folder, current) from error
         raise
     return tuple(targets.values())
 
@@ -122,7 +122,7 @@ def _remove_leftovers(folder: Path, leftovers: re.Pattern[str], written: Iterabl
             path.unlink()
 
 
-def _explain(error: OSError, folder: Path, name: str) -> OSError:
+def explained_write_error(error: OSError, folder: Path, name: str) -> OSError:
     """Return an error of the same number that names the folder, the way out, and the file that was being written."""
     is_full = error.errno in FULL_DISK
     way_out = "free some space or choose another folder" if is_full else "choose another folder"

@@ -28,6 +28,7 @@ from seem.cli.main import main
 from seem.cli.report import describe_object
 from seem.cli.resuming import denote_the_same
 from seem.encoded_image import EncodedImage
+from seem.folder_lock import LOCK_FILES, hold_folder
 from seem.preprocess import preprocess_image
 from tiny import CONFIGS, picture, tiny_network
 
@@ -1297,3 +1298,40 @@ def test_the_embedded_model_segments_without_a_network_connection(tmp_path):
     assert record["seem"]["model"] == "nano"
     assert len(record["annotations"]) == 1
     assert names(tmp_path / "seem-out") == ["cat.json", "cat.mask-0.png", "cat.overlay.png"]
+
+
+# ------------------------------------------------------------------------------------------------ several runs
+
+
+def test_a_second_run_into_a_folder_is_refused_while_the_first_is_at_work(run, photo):
+    with hold_folder(Path("seem-out")):
+        before = names()
+        ran = run(photo)
+        assert (ran.code, ran.out) == (1, "")
+        assert "Another run is at work on seem-out (process " in ran.err
+        assert "wait for it, or pass another --out" in ran.err
+        assert len(ran.err.splitlines()) == 1
+        assert names() == before
+        assert run(photo, "--out", "other").code == 0
+    assert run(photo).code == 0
+
+
+def test_the_lock_of_a_run_that_was_killed_holds_nobody(run, photo):
+    Path("seem-out").mkdir()
+    for name in LOCK_FILES:
+        Path("seem-out", name).write_text("process 1 on a machine that is gone")
+    assert run(photo).code == 0
+    assert not set(LOCK_FILES) & set(names())
+
+
+def test_progress_has_the_rate_and_the_remaining_time(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("seem.cli.report.LOG_INTERVAL_SECONDS", 0)
+    for number in range(3):
+        picture(40, 30, seed=number).save(tmp_path / f"{number}.png")
+    ran = run(*(f"{number}.png" for number in range(3)))
+    assert ran.code == 0
+    lines = [
+        line for line in ran.err.splitlines() if re.search(r"[12]/3 \[\d\d:\d\d<\d\d:\d\d", line)
+    ]
+    assert lines
+    assert re.search(r"photo/s|s/photo", lines[-1])

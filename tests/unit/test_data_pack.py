@@ -195,6 +195,14 @@ def test_a_wrong_layout_is_explained_in_one_line(tmp_path, damage, words):
         ('{"images": [{"id": 1}]', "not valid"),
         ('{"images": ["a"], "annotations": [], "categories": []}', "row 0 of images is 'a'"),
         ('{"images": [{"id": []}], "annotations": [], "categories": []}', "id is no whole number"),
+        (
+            '{"images": [{"id": 3, "split": 0}], "annotations": [], "categories": []}',
+            "split of image 3 is 0, no text",
+        ),
+        (
+            '{"images": [{"id": 3, "file_name": 1.5}], "annotations": [], "categories": []}',
+            "file_name of image 3 is 1.5",
+        ),
     ],
 )
 def test_a_damaged_annotation_file_is_explained(tmp_path, text, words):

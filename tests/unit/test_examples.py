@@ -27,6 +27,7 @@ FILES = {
     "everything_panoptic": ["seem-out/panoptic.panoptic.png"],
     "find": ["seem-out/find.json", "seem-out/find.overlay.png"],
     "folder": ["seem-out/astronaut.json", "seem-out/cat.json", "seem-out/coffee.json"],
+    "large_image": ["large_part.png", "seem-out/large.json", "seem-out/large.segments.npy"],
     "own_classes": ["seem-out/own_classes.json"],
     "retrieval": ["retrieval.png"],
     "reference": ["reference_box.png", "reference_click.png", "reference_stroke.png"],

@@ -341,6 +341,14 @@ def tiff(height, width, bits, content, **tags):
     return head + content + depths + struct.pack("<H", len(rows)) + table + bytes(4)
 
 
+def test_a_damaged_tiff_is_described_without_warnings(tmp_path):
+    """Its only entry has more text than the file has bytes; warnings are errors here."""
+    entry = struct.pack("<HHHII", 1, 52568, 2, 10**6, 4)
+    (tmp_path / "bad.tif").write_bytes(b"II*\0" + struct.pack("<I", 8) + entry + bytes(4))
+    with pytest.raises(SeemError, match="is a TIFF of 1 band of 1-bit integers"):
+        read_image(tmp_path / "bad.tif")
+
+
 @pytest.mark.parametrize("extra", [0, 2])
 def test_a_fourth_band_that_is_no_alpha_neither_bleaches_nor_blackens(tmp_path, extra):
     bands = np.zeros((20, 30, 4), np.uint8)

@@ -1,9 +1,12 @@
+from functools import partial
+
 import numpy as np
 import pytest
 from PIL import Image, ImageChops
 
 from seem.mask_codec import PackedMask
 from seem.prompts import Box, Mask, Point, Polygon, Scribble, Stroke, Text
+from seem.results.columns import rgb_crop
 from seem.visualize import cut_out, draw_overlay
 from seem.vocabulary import Vocabulary
 
@@ -217,8 +220,10 @@ def test_an_object_is_cut_out_along_its_mask():
     photo = np.arange(45, dtype=np.uint8).reshape(3, 5, 3)
     mask = np.zeros((3, 5), dtype=np.bool_)
     mask[1, 2] = mask[2, 3] = True
-    cut = np.asarray(cut_out(photo, PackedMask.pack(mask, (3, 5))))
+    cut = np.asarray(cut_out(partial(rgb_crop, photo), PackedMask.pack(mask, (3, 5))))
     assert cut[..., 3].tolist() == [[255, 0], [0, 255]]
     assert (cut[..., :3] == photo[1:3, 2:4]).all()
-    nothing = cut_out(photo, PackedMask.pack(np.zeros((3, 5), dtype=np.bool_), (3, 5)))
+    nothing = cut_out(
+        partial(rgb_crop, photo), PackedMask.pack(np.zeros((3, 5), dtype=np.bool_), (3, 5))
+    )
     assert (nothing.size, nothing.getpixel((0, 0))) == ((1, 1), (0, 0, 0, 0))

@@ -21,7 +21,7 @@ from seem.annotation_formats.annotated_image import AnnotatedImage, AnnotatedObj
 from seem.annotation_formats.coco_ids import ImageRow, is_stored_frame
 from seem.annotation_formats.outlines import trace_outlines
 from seem.annotation_formats.writer import WriterSettings, to_json
-from seem.coco_format import to_rle, to_xywh
+from seem.coco_format import packed_to_rle, to_xywh
 from seem.images import apply_orientation
 from seem.mask_codec import PackedMask
 from seem.version import __version__
@@ -76,7 +76,7 @@ class CocoWriter:
     def _add_object(
         self, one: AnnotatedObject, image_id: Any, category_id: int, mask: PackedMask
     ) -> None:
-        code = to_rle(mask.decode())
+        code = packed_to_rle(mask)
         score = round(one.score, SCORE_DECIMALS)
         self._annotations.append(
             {

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -59,36 +60,53 @@ def to_feature_collection(
     """Return objects as a FeatureCollection; classes have the colours of a table."""
     features = []
     for one in objects:
-        colour = classes.named(one.class_name)["color"]
-        features.append(_feature(one, colour, transform))
+        description = FeatureDescription(one.id, one.class_name, one.score, one.mask.area)
+        features.append(to_feature(description, to_geometry(one.mask, transform), classes))
     return {"type": "FeatureCollection", "features": features}
 
 
-def _feature(
-    one: AnnotatedObject, colour: Sequence[int], transform: GeoTransform
+@dataclass(frozen=True, slots=True)
+class FeatureDescription:
+    """What a Feature says about an object beside its geometry; `area` is in pixels."""
+
+    id: int
+    class_name: str
+    score: float
+    area: int
+
+
+def to_feature(
+    one: FeatureDescription, geometry: dict[str, Any] | None, classes: ClassTable
 ) -> dict[str, Any]:
     """Return an object as a Feature; the geometry of an empty mask is null."""
     return {
         "type": "Feature",
         "id": one.id,
-        "geometry": to_geometry(one.mask, transform),
+        "geometry": geometry,
         "properties": {
             "objectType": "annotation",
-            "classification": {"name": one.class_name, "color": list(colour)},
+            "classification": {
+                "name": one.class_name,
+                "color": list(classes.named(one.class_name)["color"]),
+            },
             "score": round(one.score, 6),
-            "area_pixels": one.mask.area,
+            "area_pixels": one.area,
         },
     }
 
 
-def to_geometry(mask: PackedMask, transform: GeoTransform = PIXELS) -> dict[str, Any] | None:
-    """Return a mask as a Polygon or a MultiPolygon, None for an empty one."""
-    polygons = [_rings(polygon, transform) for polygon in trace_polygons(mask)]
+def polygons_geometry(polygons: list[Any]) -> dict[str, Any] | None:
+    """Return polygons, each a list of rings, as a Polygon or a MultiPolygon; None for none."""
     if not polygons:
         return None
     if len(polygons) == 1:
         return {"type": "Polygon", "coordinates": polygons[0]}
     return {"type": "MultiPolygon", "coordinates": polygons}
+
+
+def to_geometry(mask: PackedMask, transform: GeoTransform = PIXELS) -> dict[str, Any] | None:
+    """Return a mask as a Polygon or a MultiPolygon, None for an empty one."""
+    return polygons_geometry([_rings(polygon, transform) for polygon in trace_polygons(mask)])
 
 
 def checked_transform(transform: Sequence[float]) -> GeoTransform:

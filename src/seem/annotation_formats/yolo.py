@@ -43,7 +43,10 @@ class YoloWriter:
     def add(self, image: AnnotatedImage) -> None:
         """Copy an image and write its text file."""
         self._classes.add_all(image.classes)
-        lines = [self._line(one, image.hw) for one in image.objects if one.mask.area]
+        lines = []
+        for one in image.objects:
+            if one.mask.area:
+                lines.append(self._line(one, image.hw))
         image.copy_to(self._settings.folder / "images")
         name = Path(f"{image.stem}.txt")
         self._settings.write_texts(

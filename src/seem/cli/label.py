@@ -24,7 +24,7 @@ from seem.cli.segment_request import (
     FullImageTask,
     SegmentRequest,
 )
-from seem.cli.segmentation import SegmentationCall, SegmentationPlan
+from seem.cli.segmentation import SegmentationCall, SegmentationPlan, hold_output
 
 DEFAULT_FORMAT = "coco"
 PANOPTIC_FORMAT = "coco-panoptic"
@@ -67,12 +67,13 @@ def label_command(
     answer = AnswerOptions()
     request = SegmentRequest.from_options((), answer, image, datasets.ids_from)
     options = recorded_options(answer, image, network, embeddings=False)
-    plan = SegmentationPlan.of(photos, output, options, resume=resume)
     chosen = datasets if datasets.format else datasets.with_format(DEFAULT_FORMAT)
-    export = chosen.open(output.out, output.overwrite or resume, has_boxes=False)
     call = SegmentationCall(request, network, output, workers)
     review = ReviewPage(f"Labels: {', '.join(classes.split(','))}")
-    code = call.run(plan, export, review)
+    with hold_output(output.out):
+        plan = SegmentationPlan.of(photos, output, options, resume=resume)
+        export = chosen.open(output.out, output.overwrite or resume, has_boxes=False)
+        code = call.run(plan, export, review)
     if code:
         raise typer.Exit(code)
 

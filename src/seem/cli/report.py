@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -15,7 +17,8 @@ from tqdm import tqdm
 from seem.cli.errors import EXIT_FAILED, print_error, write_line
 from seem.cli.image_files import ImageJob
 from seem.coco_format import UNLABELLED
-from seem.results import Results
+from seem.results import Results, Segment
+from seem.results.segment_map import MapSegment, SegmentMap
 
 MAX_NAMED_OBJECTS = 5  # in one line
 LOG_INTERVAL_SECONDS = 10.0  # between two lines of a progress bar that is not on a terminal
@@ -49,6 +52,34 @@ class AnsweringModel(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class SavedImage:
+    """What is said about an image whose results are saved, in words."""
+
+    answer: str
+    files: str
+    steps: str
+    caption: str | None
+    notes: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls,
+        job: ImageJob,
+        results: Results | SegmentMap,
+        paths: Sequence[Path],
+        write_seconds: float,
+    ) -> SavedImage:
+        """Word the results about an image."""
+        return cls(
+            f"{job.image.name}: {describe_results(results)}",
+            describe_files(job.folder, paths),
+            describe_seconds({**results.seconds, "write": write_seconds}),
+            results.provenance.caption,
+            results.notes,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class ProgressReporter:
     """Prints answers to standard output, and the progress bar and errors to standard error."""
 
@@ -71,26 +102,47 @@ class ProgressReporter:
             total=self.num_images,
         )
 
+    @contextmanager
+    def counting(self, unit: str) -> Iterator[Callable[[int, int], None] | None]:
+        """Give a function that shows how many parts of an image are done, of how many; None where nothing is shown."""
+        if self.quiet or self.num_images > 1:  # then the bar counts images
+            yield None
+            return
+        with ExitStack() as stack:
+            bars: list[tqdm[Any]] = []  # none before there is something to count
+
+            def show(num_done: int, total: int) -> None:
+                if not bars:
+                    style = progress_bar_style()
+                    bars.append(stack.enter_context(tqdm(unit=unit, total=total, **style)))
+                bars[0].update(num_done - bars[0].n)
+
+            yield show
+
     def image_saved(
-        self, job: ImageJob, results: Results, paths: Sequence[Path], write_seconds: float
+        self,
+        job: ImageJob,
+        results: Results | SegmentMap,
+        paths: Sequence[Path],
+        write_seconds: float,
     ) -> None:
         """Print what was found in an image, and the files about it."""
+        self.print_saved(job, SavedImage.of(job, results, paths, write_seconds))
+
+    def print_saved(self, job: ImageJob, saved: SavedImage) -> None:
+        """Print what is to be said about an image whose results are saved."""
         if not self.quiet:
-            for note in results.notes:
+            for note in saved.notes:
                 print_error(f"{job.image.source}: {note}")
         if self.as_json:
             record = json.loads(job.record_file.read_text(encoding="utf-8"))
             write_line(json.dumps(record))  # ASCII, whatever the encoding of the terminal
             return
-        steps = describe_seconds({**results.seconds, "write": write_seconds})
-        answer = f"{job.image.name}: {describe_results(results)}"
-        caption = ""
-        if results.provenance.caption is not None:
-            caption = f"\n  {results.provenance.caption}"
+        caption = f"\n  {saved.caption}" if saved.caption is not None else ""
         if self.num_images > 1:
-            self.print_line(f"{answer} ({steps}){caption}")
+            self.print_line(f"{saved.answer} ({saved.steps}){caption}")
         else:
-            self.print_line(f"{answer}{caption}\n  {describe_files(job.folder, paths)}\n  {steps}")
+            self.print_line(f"{saved.answer}{caption}\n  {saved.files}\n  {saved.steps}")
 
     def finished(self, codes: Sequence[int]) -> int:
         """Print a summary of a run over several images and return its exit code, from those of the images.
@@ -150,17 +202,16 @@ def describe_loaded_model(model: AnsweringModel, seconds: float) -> str:
     return f"{model.name} on {model.device}, {model.precision}: loaded in {seconds:.2f} s"
 
 
-def describe_results(results: Results) -> str:
+def describe_results(results: Results | SegmentMap) -> str:
     """Word a result: "2 objects: cup 0.93, spoon 0.31 (mask 0.80)".
 
     A label is followed by its score, as in the overlay, and by the mask's score if that differs.
     """
     count = describe_count(len(results))
-    named = results[:MAX_NAMED_OBJECTS]
-    names = [
-        describe_object(one.label, tag, one.score)
-        for one, tag in zip(named, named.tags, strict=True)
-    ]
+    objects: Iterator[Segment | MapSegment] = islice(results, MAX_NAMED_OBJECTS)
+    names = []
+    for one, tag in zip(objects, results.tags, strict=False):
+        names.append(describe_object(one.label, tag, one.score))
     if not names:
         return count
     if len(results) > MAX_NAMED_OBJECTS:

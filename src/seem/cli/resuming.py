@@ -12,19 +12,25 @@ from typing import Any
 from seem.cli.options import PATH_OPTIONS, ModelOptions, typed_option
 from seem.cli.report import AnsweringModel
 from seem.cli.segment_request import AnswerOptions, FullImageOptions, Refinement
+from seem.cli.tile_options import NO_TILES, TileOptions
 
 WORD_OPTIONS = ("--text", "--find", "--against", "--classes", "--template")
 WAY_OUT = "ask for the same, or pass --overwrite or another --out"
 
 
 def recorded_options(
-    answer: AnswerOptions, image: FullImageOptions, network: ModelOptions, embeddings: bool
+    answer: AnswerOptions,
+    image: FullImageOptions,
+    network: ModelOptions,
+    embeddings: bool,
+    tiles: TileOptions = NO_TILES,
 ) -> list[str]:
     """Return the options that the files of a photo depend on, beside its prompts and the model, as they are typed."""
     refine = Refinement.ZOOM if answer.refines_by_zoom else None
     options = [*replace(answer, second_look=False, refine=refine).given(), *image.given()]
     if network.size is not None:
         options += typed_option("size", network.size)
+    options += tiles.given()
     if embeddings:
         options += typed_option("embeddings", True)
     return options

@@ -9,6 +9,7 @@ import typer
 from seem.cli.dataset_options import DatasetOptions
 from seem.cli.options import (
     FLAG,
+    MODEL_PANEL,
     RESULTS_PANEL,
     ModelOptions,
     OutputOptions,
@@ -21,7 +22,8 @@ from seem.cli.options import (
 from seem.cli.prompts import objects_from_options, typed_prompts
 from seem.cli.resuming import recorded_options
 from seem.cli.segment_request import AnswerOptions, FullImageOptions, SegmentRequest
-from seem.cli.segmentation import SegmentationCall, SegmentationPlan
+from seem.cli.segmentation import SegmentationCall, SegmentationPlan, hold_output
+from seem.cli.tile_options import TileOptions
 
 
 @takes_option_groups
@@ -32,6 +34,7 @@ def segment_command(
     prompts: PromptOptions,
     answer: AnswerOptions,
     image: FullImageOptions,
+    tiles: TileOptions,
     network: ModelOptions,
     output: OutputOptions,
     datasets: DatasetOptions,
@@ -46,6 +49,14 @@ def segment_command(
         ),
     ] = False,
     workers: WorkersOption = 1,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="local|auto|ADDRESS",
+            help="Ray cluster whose machines share the photos; --workers then counts models (extra: scale).",
+            rich_help_panel=MODEL_PANEL,
+        ),
+    ] = None,
     as_json: Annotated[
         bool,
         typer.Option(
@@ -77,18 +88,31 @@ def segment_command(
 
     seem segment photos/ --task instance --format coco,yolo
 
+    seem segment scan.tif --tile 1024
+
     Coordinates are (x, y) in pixels of the photo as shown. Points name pixels: 410 and 410.0 are the centre of
     pixel 410. Boxes and polygons run along edges: 410 is the left edge of that pixel.
     """
     answer.warn_deprecated()
     objects = objects_from_options(ctx, prompts)
     request = SegmentRequest.from_options(objects, answer, image, datasets.ids_from)
-    options = [*typed_prompts(ctx, prompts), *recorded_options(answer, image, network, embeddings)]
-    plan = SegmentationPlan.of(photos, output, options, resume=resume)
-    export = None
-    if plan.all_jobs:
-        export = datasets.open(output.out, output.overwrite or resume, request.boxes is not None)
-    call = SegmentationCall(request, network, output, workers, embeddings, as_json)
-    code = call.run(plan, export)
+    further = ["--embeddings"] if embeddings else []
+    if workers > 1 and ray is None:
+        further.append(f"--workers {workers}")
+    tiles.check(request, datasets, further)
+    options = [
+        *typed_prompts(ctx, prompts),
+        *recorded_options(answer, image, network, embeddings, tiles),
+    ]
+    call = SegmentationCall(
+        request, network, output, workers, embeddings, as_json, tiles, ray_address=ray
+    )
+    with hold_output(output.out):
+        plan = SegmentationPlan.of(photos, output, options, resume=resume)
+        export = None
+        if plan.all_jobs:
+            has_boxes = request.boxes is not None
+            export = datasets.open(output.out, output.overwrite or resume, has_boxes)
+        code = call.run(plan, export)
     if code:
         raise typer.Exit(code)

@@ -26,17 +26,20 @@ from seem.inference.object_prompts import (
     checked_probability,
 )
 from seem.models.decoder.policy import Policy
-from seem.prompts import Box, Prompt, Text, VisualPrompt
+from seem.prompts import Box, Prompt, Reference, Text, VisualPrompt
 from seem.results import Results
 from seem.vocabulary import BUILT_IN_VOCABULARIES, Vocabulary
 
 if TYPE_CHECKING:
     from seem.encoded_image import EncodedImage, Refine
     from seem.model import Model
+    from seem.results.segment_map import SegmentMap
+    from seem.tiled_image import Progress, TiledImage
 
     EncodedOrExportedImage: TypeAlias = EncodedImage | ExportedImage
 else:  # PyTorch is imported by whoever loads a model that needs it
     EncodedImage = EncodedOrExportedImage = Model = Any
+    SegmentMap = Progress = TiledImage = Any
 
 IMAGE_PANEL = "Everything in the photo (where there is no prompt)"
 NO_CLASSES = "none"  # --against none
@@ -355,6 +358,40 @@ class SegmentRequest:
         if self.boxes is not None:
             self.boxes.boxes_in(image.name.name, image_hw)
 
+    def options_beyond_tiles(self) -> list[str]:
+        """Return the options that ask for what is not there for photos in tiles."""
+        given = {
+            "--caption": self.caption,
+            "--everything": self.everything,
+            "--boxes": self.boxes is not None,
+            "--refine zoom": self.refines_by_zoom,
+            f"--candidates {self.candidates}": self.candidates > 1,
+        }
+        options = [option for option, is_given in given.items() if is_given]
+        for prompts in self.objects:
+            marks = [prompt for prompt in prompts if isinstance(prompt, VisualPrompt)]
+            options += [
+                f"--{type(p).__name__.lower()}" for p in prompts if isinstance(p, Reference)
+            ]
+            if not any(mark.positive for mark in marks):
+                options.append("an object without a point or a box (--find looks for phrases)")
+        return options
+
+    def run_in_tiles(self, image: TiledImage, progress: Progress | None) -> Results | SegmentMap:
+        """Return the masks of a photo in tiles, or the map of all that is in it."""
+        if self.objects:
+            return image.segment_many(self.objects, text_threshold=self.threshold)
+        if self.phrases:
+            return image.find(self.phrases, self.threshold, against=self.against, progress=progress)
+        vocabulary = self.vocabulary_for(image)
+        match self.task:
+            case FullImageTask.PANOPTIC:
+                return image.panoptic(vocabulary, self.threshold, progress=progress)
+            case FullImageTask.INSTANCE:
+                return image.instances(vocabulary, self.threshold, progress=progress)
+            case FullImageTask.SEMANTIC:
+                return image.semantic(vocabulary, progress=progress)
+
     def option_beyond_graphs(self) -> str | None:
         """Return the option that asks for more than exported graphs answer; None if they answer all."""
         given = {
@@ -436,7 +473,7 @@ class SegmentRequest:
             refine=refine,
         )
 
-    def vocabulary_for(self, image: EncodedImage) -> Vocabulary:
+    def vocabulary_for(self, image: EncodedImage | TiledImage) -> Vocabulary:
         """Return the classes to segment: the model's own, unless others were named."""
         vocabulary = image.model.vocabulary(self.vocabulary)
         if self.templates:

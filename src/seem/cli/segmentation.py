@@ -5,27 +5,38 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from seem.annotation_formats.annotated_image import AnnotatedImage
 from seem.cli.dataset_options import describe_datasets
 from seem.cli.errors import print_error, report_error, write_line
 from seem.cli.graph_choice import choose_graphs
-from seem.cli.image_files import STANDARD_INPUT, ImageJob, plan_jobs, report_unusable
+from seem.cli.image_files import (
+    STANDARD_INPUT,
+    ImageJob,
+    ImageSource,
+    check_writable,
+    plan_jobs,
+    report_unusable,
+)
 from seem.cli.options import ModelOptions, OutputOptions
 from seem.cli.report import ProgressReporter
 from seem.cli.resuming import EarlierResults
 from seem.cli.review_page import ReviewPage
 from seem.cli.saved_results import read_annotated_image
 from seem.cli.segment_request import EncodedOrExportedImage, SegmentRequest
+from seem.cli.tile_options import NO_TILES, TileOptions
 from seem.errors import SeemError
 from seem.exported_model import ExportedModel
+from seem.folder_lock import hold_folder
 from seem.read_ahead import check_workers, run_ahead
 from seem.results import Results
 from seem.results.datasets import DatasetExport, annotate_image
+from seem.results.segment_map import SegmentMap
+from seem.writing import explained_write_error
 
 if TYPE_CHECKING:
     from seem.model import Model
@@ -77,6 +88,23 @@ class SegmentationPlan:
         return cls(planned, jobs, earlier, tuple(options), resumes=True)
 
 
+@contextmanager
+def hold_output(out: Path) -> Iterator[None]:
+    """Keep other runs out of a folder of results.
+
+    Raises `SeemError` where one is at work on it, `OSError` for a folder that cannot be made or written.
+    """
+    check_writable(out)
+    with ExitStack() as lock:
+        try:
+            lock.enter_context(hold_folder(out))
+        except SeemError:
+            raise
+        except OSError as error:
+            raise explained_write_error(error, out, "") from None
+        yield
+
+
 # --- The call ---------------------------------------------------------------------------------------------------------
 
 
@@ -90,6 +118,8 @@ class SegmentationCall:
     workers: int = 1
     embeddings: bool = False
     as_json: bool = False
+    tiles: TileOptions = NO_TILES
+    ray_address: str | None = None
 
     def run(
         self,
@@ -107,15 +137,16 @@ class SegmentationCall:
             len(plan.jobs), self.output.out, self.as_json, self.output.quiet
         )
         self.network.check_size()
-        check_worker_option(self.workers, plan.jobs)
-        codes = report_unusable(plan.jobs, self.request.check_image)
+        self._check_sharing(plan.jobs)
+        check = self.request.check_image if self.tiles.tile is None else check_is_there
+        codes = report_unusable(plan.jobs, check)
         if codes:
             return reporter.finished(codes)
         code, failed = 0, set()
         unfiled: dict[Path, AnnotatedImage] = {}
         if plan.jobs:
             segmentation = self._load(plan, reporter)
-            codes = segmentation.run(plan.jobs)
+            codes = self._segment_all(segmentation, plan.jobs)
             code = reporter.finished(codes)
             failed = {job.name for job, each in zip(plan.jobs, codes, strict=True) if each}
             unfiled = segmentation.unfiled
@@ -123,6 +154,24 @@ class SegmentationCall:
         finishing = DatasetFinish(reporter, export, review)
         finishing.run(segmented, unfiled, self.output.out)
         return code
+
+    def _check_sharing(self, jobs: Sequence[ImageJob]) -> None:
+        """Raise `ValueError` for processes or machines that cannot share these images."""
+        if self.ray_address is None:
+            check_worker_option(self.workers, jobs)
+        elif any(job.image.source == STANDARD_INPUT for job in jobs):
+            raise ValueError(
+                f"--ray {self.ray_address} reads files, not standard input; leave - out."
+            )
+
+    def _segment_all(self, segmentation: ImageSegmentation, jobs: Sequence[ImageJob]) -> list[int]:
+        """Segment images here or on the machines of a cluster; returns their exit codes."""
+        if self.ray_address is None:
+            return segmentation.run(jobs)
+        from seem.cli.ray_segmentation import segment_on_cluster
+
+        num_models = self.workers if self.workers > 1 else None
+        return segment_on_cluster(segmentation, self.network, jobs, self.ray_address, num_models)
 
     def _load(self, plan: SegmentationPlan, reporter: ProgressReporter) -> ImageSegmentation:
         """Load the model and check that the request is one for it."""
@@ -143,13 +192,18 @@ class SegmentationCall:
             reporter,
             plan.options,
             self.workers,
+            self.tiles,
         )
 
     def _open_model(self, num_photos: int) -> Model | ExportedModel:
         """Load the model, or its exported graphs where they answer and PyTorch is not there or not worth its start."""
         option = "--embeddings" if self.embeddings else self.request.option_beyond_graphs()
+        if self.tiles.tile is not None:
+            option = f"--tile {self.tiles.tile}"
         if self.workers > 1:
             option = f"--workers {self.workers}"
+        if self.ray_address is not None:
+            option = f"--ray {self.ray_address}"
         graphs = choose_graphs(self.network, option, num_photos)
         if graphs is not None:
             return ExportedModel(graphs)
@@ -161,7 +215,8 @@ class SegmentationCall:
             self.request.check_policy(known.name, known.policy)
         model = self.network.load()
         check_short_side(self.network.size, model.network.config.image)
-        check_workers(self.workers, model.device.type)
+        if self.ray_address is None:
+            check_workers(self.workers, model.device.type)
         return model
 
 
@@ -182,7 +237,7 @@ class JobAnswer:
     """An image and its results, or the error that it met."""
 
     job: ImageJob
-    results: Results | Exception
+    results: Results | SegmentMap | Exception
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +255,7 @@ class ImageSegmentation:
     reporter: ProgressReporter
     options: tuple[str, ...] = ()
     workers: int = 1
+    tiles: TileOptions = NO_TILES
     unfiled: dict[Path, AnnotatedImage] = field(default_factory=dict)
 
     def run(self, jobs: Sequence[ImageJob]) -> list[int]:
@@ -220,6 +276,10 @@ class ImageSegmentation:
 
     def answer_each(self, jobs: Sequence[ImageJob]) -> Generator[JobAnswer]:
         """Yield the results of every image, or the error that it met."""
+        if self.tiles.tile is not None:
+            for job in jobs:
+                yield JobAnswer(job, self.answer_in_tiles(job))
+            return
         for job, image in zip(jobs, self.encode(jobs), strict=True):
             yield JobAnswer(job, self.answer(job, image))
 
@@ -238,6 +298,27 @@ class ImageSegmentation:
             except Exception as error:
                 image = error
             yield image
+
+    def answer_in_tiles(self, job: ImageJob) -> Results | SegmentMap | Exception:
+        """Return the results about a photo in tiles, or the error that it met."""
+        assert not isinstance(self.model, ExportedModel)
+        assert self.tiles.tile is not None
+        try:
+            image = self.model.encode_tiled(
+                job.image.open(),
+                self.tiles.tile,
+                overlap=self.tiles.overlap,
+                size=self.size,
+                bands=self.tiles.band_numbers,
+            )
+            with self.reporter.counting("tile") as progress:
+                results = self.request.run_in_tiles(image, progress)
+            results.labels  # noqa: B018  (computed here: the network runs in one thread)
+        except Exception as error:
+            return error
+        if isinstance(results, SegmentMap):
+            return with_origin(results, job.image.name, self.options)
+        return with_origin(results, job.image.name, self.options)
 
     def answer(
         self, job: ImageJob, image: EncodedOrExportedImage | Exception
@@ -259,20 +340,35 @@ class ImageSegmentation:
             return report_error(results, about=job.image.source)
         started = time.perf_counter()
         try:
-            paths = results.save(job.folder, job.stem, self.overwrite, embeddings=self.embeddings)
+            paths = self.save(job, results)
         except Exception as error:
             if isinstance(error, OSError) and not isinstance(error, (SeemError, FileExistsError)):
                 raise
             return report_error(error, about=job.image.source)
-        if job.image.file is None:
+        if job.image.file is None and isinstance(results, Results):
             self.unfiled[job.name] = annotate_image(
                 results, file=None, file_name=job.file_name, stem=job.name.as_posix()
             )
         self.reporter.image_saved(job, results, paths, time.perf_counter() - started)
         return 0
 
+    def save(self, job: ImageJob, results: Results | SegmentMap) -> tuple[Path, ...]:
+        """Write the files about an image."""
+        if isinstance(results, SegmentMap):
+            return results.save(job.folder, job.stem, self.overwrite)
+        return results.save(job.folder, job.stem, self.overwrite, embeddings=self.embeddings)
 
-def with_origin(results: Results, name: Path, options: tuple[str, ...] | None = None) -> Results:
+
+def check_is_there(image: ImageSource) -> None:
+    """Raise `SeemError` for a file that is not there."""
+    if image.file is not None and not image.file.exists():
+        raise SeemError(f"There is no photo at {image.source}; check the path.")
+
+
+Answer = TypeVar("Answer", Results, SegmentMap)
+
+
+def with_origin(results: Answer, name: Path, options: tuple[str, ...] | None = None) -> Answer:
     """Return results whose JSON file names the image with its sub-folder, and the options of the call."""
     provenance = replace(results.provenance, image_name=name.as_posix(), options=options)
     return replace(results, provenance=provenance)

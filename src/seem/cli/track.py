@@ -180,26 +180,24 @@ def write_tracked_video(
         ):
             files.add(results)
             export.add(results)
+        finish_files(files, export)
     except BaseException as error:
+        if files.is_finished:  # the interruption was put off until then
+            raise
         if files.num_frames and isinstance(error, SeemError | KeyboardInterrupt):
             finish_files(files, export, single_line(error))
         else:
             export.discard()
             files.discard()
         raise
-    finish_files(files, export)
 
 
 def finish_files(files: TrackFiles, export: VideoExport, note: str | None = None) -> None:
-    """Complete all files, whatever interrupts meanwhile; where that fails, remove them."""
-    try:
-        with interrupts_put_off():
-            files.finish(note)
-            export.finish()
-    except Exception:
-        export.discard()
-        files.discard()
-        raise
+    """Complete all files, whatever interrupts meanwhile."""
+    with interrupts_put_off():
+        files.finish(note)
+        export.finish()
+        files.is_finished = True
 
 
 def describe_tracks(files: TrackFiles, seconds: float) -> str:

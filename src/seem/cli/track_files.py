@@ -29,7 +29,8 @@ def target_paths(folder: Path, stem: str) -> tuple[Path, Path]:
 class TrackFiles:
     """`<stem>.overlay.mp4` and `<stem>.json`, written under temporary names until `finish`.
 
-    `metadata` goes into the JSON file: `video` (the clip's name), `mode` and `prompts`.
+    `metadata` goes into the JSON file: `video` (the clip's name), `mode` and `prompts`. `is_finished` is set by who
+    writes them once they, and what is written with them, are there.
     """
 
     folder: Path
@@ -38,6 +39,7 @@ class TrackFiles:
     metadata: dict[str, Any]
     num_annotations: int = 0
     frames_of: Counter[int] = field(default_factory=Counter)  # number of frames by object
+    is_finished: bool = False
     _images: list[dict[str, Any]] = field(default_factory=list)
     _temporary: tuple[Path, ...] = ()
     _writer: VideoWriter | None = None

@@ -132,9 +132,10 @@ def _similar_indices(
 def _mask_ious(earlier: Sequence[ObjectRecord], record: ObjectRecord) -> Float[np.ndarray, " k"]:
     from pycocotools import mask as rle
 
+    codes = list(map(_code, earlier))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        ious = rle.iou([_code(each) for each in earlier], [_code(record)], [0])
+        ious = rle.iou(codes, [_code(record)], [0])
     return np.asarray(ious, np.float64)[:, 0]
 
 

@@ -75,7 +75,9 @@ def shrink_decoded(
     """Shrink decoded pixels to at most `longest_side`, with everything that is annotated on the image."""
     scale = min(1.0, longest_side / max(image.hw))
     height, width = image.hw
-    hw = max(1, round(height * scale)), max(1, round(width * scale))
+    shrunk_height = max(1, round(height * scale))
+    shrunk_width = max(1, round(width * scale))
+    hw = shrunk_height, shrunk_width
     regions = []
     for record in dataset.objects[image.id]:
         regions.append(_soft_region(record, record.mask(), hw))

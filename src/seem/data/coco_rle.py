@@ -111,7 +111,7 @@ def parse_rle(code: dict[str, Any], hw: tuple[int, int]) -> RleMask:
         ValueError: its size is no size, or its counts are no counts.
     """
     size = code.get("size")
-    if not isinstance(size, Sequence) or len(size) != 2 or not all(map(_is_integer, size)):
+    if not isinstance(size, Sequence) or list(map(_is_integer, size)) != [True, True]:
         raise ValueError(f"its size is {size!r}, not height and width")
     if tuple(size) != hw:
         raise RleSizeError(f"its mask is {size[0]} x {size[1]} (h, w), the photo {hw[0]} x {hw[1]}")

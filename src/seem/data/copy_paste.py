@@ -95,9 +95,11 @@ def _choose_region(
     hw: tuple[int, ...], canvas_hw: tuple[int, int], rng: np.random.Generator
 ) -> tuple[slice, slice]:
     """Draw where a box of this size lies on the canvas."""
-    top = int(rng.integers(canvas_hw[0] - hw[0] + 1))
-    left = int(rng.integers(canvas_hw[1] - hw[1] + 1))
-    return slice(top, top + hw[0]), slice(left, left + hw[1])
+    height, width = hw
+    canvas_height, canvas_width = canvas_hw
+    top = int(rng.integers(canvas_height - height + 1))
+    left = int(rng.integers(canvas_width - width + 1))
+    return slice(top, top + height), slice(left, left + width)
 
 
 def _blend(

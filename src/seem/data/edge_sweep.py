@@ -44,7 +44,8 @@ class EdgeSweep:
 
     def _insert(self, edge: int) -> bool:
         index = self._index_of(edge)
-        below, above = self._on_line[max(index - 1, 0) : index], self._on_line[index : index + 1]
+        below = self._on_line[max(index - 1, 0) : index]
+        above = self._on_line[index : index + 1]
         self._on_line.insert(index, edge)
         return any(self._cross(edge, other) for other in (*below, *above))
 

@@ -230,7 +230,8 @@ def _select_sets(root: str | os.PathLike[str], names: Sequence[str] | None) -> l
     trainable = Pack.trainable(root)
     if names is None:
         return trainable
-    refused = sorted(set(names) - {entry.name for entry in trainable})
+    known = {entry.name for entry in trainable}
+    refused = sorted(set(names) - known)
     if refused:
         raise PackError(
             f"{', '.join(refused)} under {root}: missing or not free for shipped weights."

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
 
 from seem.data.annotation_notes import note_repeated_files
 from seem.data.dataset import ALL_SPLIT, AnnotatedPolygons, ParsedObjects
@@ -12,10 +14,13 @@ from seem.data.lazy_dataset import LazyDataset
 from seem.data.readers.label_maps import remap_values
 from seem.data.records import (
     CategoryRecord,
+    Flaw,
     ImageRecord,
     ReferringExpression,
     categories_by_id,
 )
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,24 +87,40 @@ def join_parts(parts: Sequence[LazyDataset]) -> LazyDataset:
         origin = origins[image.id]
         return origin.part.read_encoded(origin.own_image(image))
 
-    joined = dict.fromkeys(category for table in class_tables for category in table.values())
-    notes = [note for part in parts for note in part.notes]
+    categories_of_all: list[CategoryRecord] = []
+    for table in class_tables:
+        categories_of_all += table.values()
+    flaws: list[Flaw] = []
+    notes: list[Flaw] = []
+    files: list[Path] = []
+    searched: list[Path] = []
+    for part in parts:
+        flaws += part.flaws
+        notes += part.notes
+        files += part.files
+        searched += part.searched
+    notes += note_repeated_files(images)
     return replace(
         parts[0],
         split=ALL_SPLIT,
-        category_list=tuple(joined),
+        category_list=_distinct(categories_of_all),
         images=tuple(images),
         read_map=read_map,
         read_objects=read_objects,
         complete=complete,
         read_polygons=read_polygons,
         expressions=tuple(expressions),
-        flaws=tuple(flaw for part in parts for flaw in part.flaws),
-        notes=tuple(dict.fromkeys([*notes, *note_repeated_files(images)])),
-        files=tuple(dict.fromkeys(file for part in parts for file in part.files)),
-        searched=tuple(dict.fromkeys(folder for part in parts for folder in part.searched)),
+        flaws=tuple(flaws),
+        notes=_distinct(notes),
+        files=_distinct(files),
+        searched=_distinct(searched),
         read_file=read_file,
     )
+
+
+def _distinct(values: Iterable[Value]) -> tuple[Value, ...]:
+    """Return values without those that come again."""
+    return tuple(dict.fromkeys(values))
 
 
 def _has_repeated_image_id(parts: Iterable[LazyDataset]) -> bool:

@@ -40,7 +40,8 @@ class LabelMap:
         table = {segment.id: segment.category.id for segment in self.segments}
         table[0] = 0
         segment_ids, category_ids = np.array(sorted(table.items()), np.int32).T
-        indices = np.minimum(np.searchsorted(segment_ids, self.ids), len(segment_ids) - 1)
+        indices = np.searchsorted(segment_ids, self.ids)
+        indices = np.minimum(indices, len(segment_ids) - 1)
         is_listed = segment_ids[indices] == self.ids
         return np.asarray(np.where(is_listed, category_ids[indices], 0), np.int32)
 

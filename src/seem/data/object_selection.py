@@ -20,7 +20,10 @@ def video_frames(dataset: Dataset) -> Mapping[str, tuple[ImageRecord, ...]]:
     for image in dataset.images:
         if image.sequence:
             frames.setdefault(image.sequence, []).append(image)
-    return {name: tuple(sorted(images, key=_frame_number)) for name, images in frames.items()}
+    ordered = {}
+    for name, images in frames.items():
+        ordered[name] = tuple(sorted(images, key=_frame_number))
+    return ordered
 
 
 def _frame_number(image: ImageRecord) -> int:
@@ -69,7 +72,8 @@ def scored_objects(
     things_only: bool = True,
 ) -> list[ObjectRecord]:
     """Return the objects of an image that scores are taken on: see `validation_objects`."""
-    min_pixels = max(1, min_area * image.hw[0] * image.hw[1])
+    height, width = image.hw
+    min_pixels = max(1, min_area * height * width)
     scored = []
     for truth in objects:
         is_counted = truth.category.is_thing or not things_only
@@ -90,7 +94,9 @@ def objects_by_name(
     records = dataset.objects[image.id]
     scored = scored_objects(image, records, min_area)
     names = {truth.category.text for truth in scored} - {""}
-    by_name: dict[str, list[ObjectRecord]] = {name: [] for name in sorted(names)}
+    by_name: dict[str, list[ObjectRecord]] = {}
+    for name in sorted(names):
+        by_name[name] = []
     for record in records:
         if record.category.is_thing and record.area and record.category.text in by_name:
             by_name[record.category.text].append(record)

@@ -295,6 +295,12 @@ class Pack:
         for row in (*document.images, *document.categories):
             if not isinstance(row.get("id"), int):
                 raise PackError(f"{file} has a row whose id is no whole number: {row}.")
+        for row in document.images:
+            for name in ("file_name", "split"):
+                if not isinstance(row.get(name, ""), str):
+                    raise PackError(
+                        f"{file}: the {name} of image {row['id']} is {row[name]!r}, no text."
+                    )
         return {
             "images": document.images,
             "annotations": document.annotations,

@@ -51,7 +51,7 @@ def is_self_intersecting(polygon: Sequence[float]) -> bool:
 
     False for polygons of more than `MAX_CHECKED_CORNERS` corners, which are not checked.
     """
-    corners = np.reshape(np.asarray(polygon, np.float64), (-1, 2))
+    corners = _corners_of(polygon)
     before = np.roll(corners, 1, axis=0)
     is_repeated = np.all(corners == before, axis=1)
     starts = corners[~is_repeated].clip(-_LARGEST_COORDINATE, _LARGEST_COORDINATE)
@@ -65,7 +65,7 @@ def is_self_intersecting(polygon: Sequence[float]) -> bool:
 
 def is_rectangle(polygon: Sequence[float]) -> bool:
     """Whether a polygon has four right angles: its diagonals are of one length and halve each other."""
-    corners = np.reshape(np.asarray(polygon, np.float64), (-1, 2))
+    corners = _corners_of(polygon)
     if len(corners) != 4:
         return False
     first_diagonal, second_diagonal = corners[2:] - corners[:2]
@@ -78,8 +78,13 @@ def is_rectangle(polygon: Sequence[float]) -> bool:
 
 def is_upright(polygon: Sequence[float]) -> bool:
     """Whether the corners of a rectangle lie on two columns and two rows."""
-    x, y = np.reshape(np.asarray(polygon, np.float64), (-1, 2)).round(3).T
-    return len(np.unique(x)) <= 2 and len(np.unique(y)) <= 2
+    x, y = _corners_of(polygon).round(3).T
+    num_columns, num_rows = len(np.unique(x)), len(np.unique(y))
+    return num_columns <= 2 and num_rows <= 2
+
+
+def _corners_of(polygon: Sequence[float]) -> Float64[np.ndarray, "n 2"]:
+    return np.reshape(np.asarray(polygon, np.float64), (-1, 2))
 
 
 def _any_pair_crosses(starts: Float64[np.ndarray, "n 2"], ends: Float64[np.ndarray, "n 2"]) -> bool:
@@ -98,8 +103,9 @@ def _orientation(
     c: Float64[np.ndarray, "*m 2"],
 ) -> np.ndarray:
     """Return on which side of the line from `a` to `b` the point `c` lies: 1, -1, or 0 on the line."""
-    along, to = b - a, c - a
-    cross_product = along[..., 0] * to[..., 1] - along[..., 1] * to[..., 0]
+    along_x, along_y = np.moveaxis(b - a, -1, 0)
+    to_x, to_y = np.moveaxis(c - a, -1, 0)
+    cross_product = along_x * to_y - along_y * to_x
     return np.asarray(np.sign(cross_product))
 
 

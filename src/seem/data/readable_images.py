@@ -31,16 +31,18 @@ def find_unreadable_images(dataset: Dataset) -> tuple[SkippedImage, ...]:
 
     A video with such a frame is unreadable as a whole: what is tracked in its other frames depends on it.
     """
-    strict = replace(dataset, tolerant=False) if isinstance(dataset, LazyDataset) else dataset
+    strict = dataset
+    if isinstance(dataset, LazyDataset):
+        strict = replace(dataset, tolerant=False)
     with ThreadPoolExecutor(_READERS) as readers:
         reasons = list(readers.map(lambda image: _reason(strict, image), strict.images))
     reason_of_sequence: dict[str, str] = {}
     for image, reason in zip(strict.images, reasons, strict=True):
         if image.sequence and reason:
             reason_of_sequence.setdefault(image.sequence, f"frame {image.path.name}: {reason}")
-    skipped = [
-        SkippedImage(None, flaw.where, f"{flaw.kind.value}, {flaw.what}") for flaw in dataset.flaws
-    ]
+    skipped = []
+    for flaw in dataset.flaws:
+        skipped.append(SkippedImage(None, flaw.where, f"{flaw.kind.value}, {flaw.what}"))
     for image, reason in zip(strict.images, reasons, strict=True):
         why = reason or reason_of_sequence.get(image.sequence, "")
         if why:

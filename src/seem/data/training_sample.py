@@ -156,7 +156,8 @@ def choose_objects(
     Dense classes therefore do not crowd out rare ones. Masks under `min_area` of the valid part of the canvas are not
     drawn, nor masks that fill it. Fewer than `count` indices come back when there are not enough.
     """
-    area_fractions = sample.areas / max(1, sample.valid_hw[0] * sample.valid_hw[1])
+    height, width = sample.valid_hw
+    area_fractions = sample.areas / max(1, height * width)
     is_eligible = (area_fractions >= min_area) & (area_fractions <= 0.95)
     if things_only:
         is_eligible &= sample.is_thing

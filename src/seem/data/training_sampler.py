@@ -55,7 +55,8 @@ class TrainingSampler:
         self.augmentation = augmentation or Augmentation()
         positive = _positive_weights(bank, DEFAULT_WEIGHTS if weights is None else weights)
         self._sets = tuple(positive)
-        self._cumulative_weights = np.cumsum(list(positive.values())) / sum(positive.values())
+        cumulative = np.cumsum(list(positive.values()))
+        self._cumulative_weights = cumulative / sum(positive.values())
 
     def __getitem__(self, index: int) -> TrainingSample:
         rng = self._generator(index)

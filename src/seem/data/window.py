@@ -135,7 +135,8 @@ def warp_object(entry: BankedObject, window: ImageWindow) -> MaskPatch | None:
 
     x0, y0, x1, y1 = entry.box
     corners = np.array([[x0, x1, x0, x1], [y0, y0, y1, y1]])
-    canvas_corners = window.to_canvas[:2, :2] @ corners + window.to_canvas[:2, 2:]
+    linear, shift = window.to_canvas[:2, :2], window.to_canvas[:2, 2:]
+    canvas_corners = linear @ corners + shift
     low = np.floor(canvas_corners.min(axis=1)).astype(int) - 1
     high = np.ceil(canvas_corners.max(axis=1)).astype(int) + 1
     valid_height, valid_width = window.valid_hw

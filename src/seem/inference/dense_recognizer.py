@@ -95,11 +95,6 @@ class DenseRecognizer:
         self._proposals: ImageRegions | None = None
         self._lock = threading.Lock()
 
-    @property
-    def find_threshold(self) -> float:
-        """The presence that a phrase needs."""
-        return self.runtime.network.config.text_threshold
-
     # --- Classes -----------------------------------------------------------------------------------------------------
 
     def panoptic(self, vocabulary: Vocabulary, threshold: float) -> Prediction:

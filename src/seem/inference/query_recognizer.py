@@ -25,7 +25,6 @@ from seem.models.precision import arithmetic
 from seem.models.structures import DecoderQuery, QueryOutputs
 from seem.results import Labels
 from seem.tasks.find import (
-    FIND_THRESHOLD,
     add_rival_logits,
     likely_queries,
     match_phrases,
@@ -55,11 +54,6 @@ class QueryRecognizer:
         self._queries: QueryOutputs | None = None
         self._regions: ImageRegions | None = None
         self._lock = threading.Lock()
-
-    @property
-    def find_threshold(self) -> float:
-        """What a phrase needs to be likelier than all else together, or what `panoptic` asks of a class if less."""
-        return min(FIND_THRESHOLD, self.runtime.network.config.panoptic_threshold)
 
     def panoptic(self, vocabulary: Vocabulary, threshold: float) -> Prediction:
         """Merge the queries whose class score passes the threshold (published rule)."""

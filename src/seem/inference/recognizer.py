@@ -12,7 +12,9 @@ from seem.inference.dense_recognizer import DenseRecognizer
 from seem.inference.prediction import ImageRegions, Prediction
 from seem.inference.prompt_decoder import PromptDecoder
 from seem.inference.query_recognizer import QueryRecognizer
+from seem.models.segmenter import Segmenter
 from seem.results import Labels
+from seem.tasks.find import FIND_THRESHOLD
 from seem.vocabulary import Classes, Vocabulary
 
 PresenceScorer: TypeAlias = "Callable[[Float[Tensor, 'n d']], Float[Tensor, ' n']]"
@@ -23,11 +25,6 @@ LikenessScorer: TypeAlias = "Callable[[Float[Tensor, 'h w'], Float[Tensor, ' d']
 
 class Recognizer(Protocol):
     """Answers questions about one image that no visual prompt asks. Safe to use from several threads."""
-
-    @property
-    def find_threshold(self) -> float:
-        """The score (0-1) that `find` asks of an object by default."""
-        ...
 
     def panoptic(self, vocabulary: Vocabulary, threshold: float) -> Prediction:
         """Segment every thing and stuff region that scores `threshold` or more; masks do not overlap."""
@@ -67,6 +64,19 @@ class Recognizer(Protocol):
     def presence_scorer(self) -> PresenceScorer | None:
         """Scores how surely the image shows what text vectors mean; None for a model that cannot tell."""
         ...
+
+
+def find_threshold(network: Segmenter) -> float:
+    """Return the score (0-1) that `find` asks of an object by default.
+
+    Query: what a phrase needs to be likelier than all else together, or what `panoptic` asks of a class if that is
+    less. Dense: the presence that a phrase needs.
+    """
+    match network.kind.name:
+        case "query":
+            return min(FIND_THRESHOLD, network.config.panoptic_threshold)
+        case "dense":
+            return network.config.text_threshold
 
 
 def recognizer_for(decoder: PromptDecoder) -> Recognizer:

@@ -9,7 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-ResultImage: TypeAlias = "Image.Image | NDArray[np.uint8]"
+from seem.large_images import WindowedImage
+from seem.rasterize import PixelBox
+
+ResultImage: TypeAlias = "Image.Image | NDArray[np.uint8] | WindowedImage"
 Rows: TypeAlias = "slice | Sequence[bool] | Sequence[int] | NDArray[np.bool_] | NDArray[np.int64]"
 
 SCORE_TOLERANCE = 1e-4  # means of float32 numbers may overshoot 1
@@ -19,9 +22,11 @@ Value = TypeVar("Value")
 
 
 def size_of(image: ResultImage) -> tuple[int, int]:
-    """Return height and width of a PIL image or an H x W x 3 uint8 array; `ValueError` for another array."""
+    """Return height and width of an image; `ValueError` for an array that is not H x W x 3 uint8."""
     if isinstance(image, Image.Image):
         return image.height, image.width
+    if isinstance(image, WindowedImage):
+        return image.hw
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(
             f"An image is H x W x 3 uint8 or a PIL image, got {image.dtype} of {image.shape}."
@@ -33,7 +38,20 @@ def rgb_pixels(image: ResultImage) -> NDArray[np.uint8]:
     """Return the image as H x W x 3 uint8."""
     if isinstance(image, Image.Image):
         return np.asarray(image.convert("RGB"))
+    if isinstance(image, WindowedImage):
+        height, width = image.hw
+        return image.read((0, 0, width, height))
     return image
+
+
+def rgb_crop(image: ResultImage, box: PixelBox) -> NDArray[np.uint8]:
+    """Return a box of the image as height x width x 3 uint8."""
+    if isinstance(image, WindowedImage):
+        return image.read(box)
+    x0, y0, x1, y1 = box
+    if isinstance(image, Image.Image):
+        return np.asarray(image.crop(box).convert("RGB"))
+    return image[y0:y1, x0:x1]
 
 
 def check_score_column(scores: Sequence[float] | NDArray[np.float32]) -> NDArray[np.float32]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,13 +22,13 @@ from seem.coco_format import (
     OutputMode,
     SeemRecord,
     encode_mask,
-    to_rle,
+    packed_to_rle,
     to_xywh,
 )
 from seem.mask_codec import PackedMask
 from seem.prompts import Prompt
 from seem.results.objects import ObjectColumns
-from seem.results.provenance import Proposal
+from seem.results.provenance import Proposal, Provenance
 from seem.version import __version__
 from seem.vocabulary import Vocabulary
 
@@ -41,7 +41,7 @@ def to_coco_record(results: ObjectColumns, image_id: int) -> CocoRecord:
         images=[CocoImage(id=image_id, file_name=file_name, width=width, height=height)],
         annotations=_to_annotations(results, image_id),
         categories=list(results.categories),
-        seem=_to_seem_record(results),
+        seem=to_seem_record(results.provenance, results.kind, results.seconds),
     )
 
 
@@ -54,7 +54,7 @@ def _to_annotations(results: ObjectColumns, image_id: int) -> list[CocoAnnotatio
             id=int(results.ids[row]),
             image_id=image_id,
             category_id=category_ids[row],
-            segmentation=to_rle(mask.decode()),
+            segmentation=packed_to_rle(mask),
             bbox=to_xywh(mask.box),
             area=mask.area,
             iscrowd=0,
@@ -66,16 +66,16 @@ def _to_annotations(results: ObjectColumns, image_id: int) -> list[CocoAnnotatio
     return annotations
 
 
-def _to_seem_record(results: ObjectColumns) -> SeemRecord:
-    provenance = results.provenance
+def to_seem_record(provenance: Provenance, kind: str, steps: Mapping[str, float]) -> SeemRecord:
+    """Return where a result comes from: its provenance, the rule that answered, and the wall time of each step."""
     record = SeemRecord(
         version=__version__,
         model=provenance.model,
         sha256=provenance.model_sha256,
         task=provenance.task,
-        kind=results.kind,
+        kind=kind,
         prompts=list(map(to_prompt_records, provenance.prompts)),
-        seconds={step: round(seconds, 6) for step, seconds in results.seconds.items()},
+        seconds={step: round(seconds, 6) for step, seconds in steps.items()},
         precision=provenance.precision,
         orientation=provenance.orientation,
         rules=list(provenance.rules),

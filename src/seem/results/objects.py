@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seem.coco_format import UNLABELLED_CATEGORY, CocoCategory, CocoRle, to_coco_category, to_rle
+from seem.coco_format import (
+    UNLABELLED_CATEGORY,
+    CocoCategory,
+    CocoRle,
+    packed_to_rle,
+    to_coco_category,
+)
 from seem.mask_codec import PackedMask
 from seem.results.columns import ResultImage, size_of
 from seem.results.labels import LazyLabels
@@ -74,7 +80,7 @@ class ObjectColumns:
     @property
     def rle(self) -> tuple[CocoRle, ...]:
         """The masks as COCO's compressed run-length code, which pycocotools reads."""
-        return tuple(map(to_rle, self.iter_masks()))
+        return tuple(map(packed_to_rle, self.packed))
 
     @property
     def boxes(self) -> NDArray[np.int64]:

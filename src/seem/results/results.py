@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args, overload
 
@@ -24,6 +25,7 @@ from seem.coco_format import (
     to_panoptic_png,
 )
 from seem.deprecation import renamed_attributes
+from seem.large_images import WindowedImage, thumbnail
 from seem.mask_codec import PackedMask
 from seem.prompts import Prompt
 from seem.rasterize import PixelBox
@@ -33,6 +35,7 @@ from seem.results.columns import (
     check_id_column,
     check_score_column,
     read_only,
+    rgb_crop,
     rgb_pixels,
     selected_row,
     selected_rows,
@@ -48,6 +51,7 @@ from seem.results.export import (
     to_table_columns,
     to_yolo_lines,
 )
+from seem.results.geo_files import object_files
 from seem.results.labels import Labels, LazyLabels
 from seem.results.objects import ObjectColumns
 from seem.results.provenance import Provenance
@@ -64,10 +68,12 @@ from seem.writing import (
 
 NUM_TRACK_COLOURS = 64  # of objects in a video, before they repeat
 NUM_LABELS_IN_REPR = 5
-NOTEBOOK_PIXELS = 1280  # longest side of the overlay that a notebook shows
-LEFTOVERS = (
-    r"{}\.(mask-\d+\.png|panoptic\.png|embeddings\.npy)"  # of a longer result under the same stem
+LARGE_OVERLAY_SIDE = (
+    2048  # pixels of the longest side of the overlay of an image that is read by windows
 )
+NOTEBOOK_PIXELS = 1280  # longest side of the overlay that a notebook shows
+# of a longer result under the same stem
+LEFTOVERS = r"{}\.(mask-\d+\.png|panoptic\.png|embeddings\.npy|segments\.(npy|tif)|geojson)"
 
 
 @explains_arguments
@@ -219,11 +225,20 @@ class Results(ObjectColumns):
     def overlay(self, alpha: float = 0.5, labels: bool = True, prompts: bool = True) -> Image.Image:
         """Draw the objects over the image, in its size, RGB. Larger objects lie below smaller ones.
 
+        An image that is read by windows (`Model.encode_tiled`) is reduced so that no side is longer than 2,048 pixels,
+        without its prompts.
+
         `alpha` (0-1) is the strength of the colours. `labels` writes name and score on a plate inside each mask, or
         beside a small one, never over another plate; a plate without a free spot is left out. `prompts` draws the
         clicks, strokes and boxes of the request. Raises `ValueError` for another `alpha`.
         """
         tags = list(self.tags) if labels else None
+        if isinstance(self.image, WindowedImage):
+            picture, factor = thumbnail(self.image, LARGE_OVERLAY_SIDE)
+            masks = [packed.reduced(factor) for packed in self.packed]
+            return draw_overlay(
+                np.asarray(picture), masks, self._coloured_categories(), tags, (), alpha
+            )
         drawn_prompts: list[Prompt] = []
         if prompts:
             drawn_prompts += itertools.chain.from_iterable(self.provenance.prompts)
@@ -264,8 +279,8 @@ class Results(ObjectColumns):
 
     def cutouts(self) -> tuple[Image.Image, ...]:
         """Cut every object out along its mask: RGBA, as large as its box; 1 x 1 and transparent for an empty mask."""
-        pixels = rgb_pixels(self.image)
-        return tuple(cut_out(pixels, packed) for packed in self.packed)
+        read = partial(rgb_crop, self.image)
+        return tuple(cut_out(read, packed) for packed in self.packed)
 
     # --- Other formats and files --------------------------------------------------------------------------------------
 
@@ -343,6 +358,10 @@ class Results(ObjectColumns):
     ) -> tuple[Path, ...]:
         """Write `<stem>.overlay.png`, `<stem>.json`, `<stem>.mask-<k>.png` (0 and 255, k from 0); return their paths.
 
+        Of an image that is read by windows there are no mask images; the JSON file has the masks. Of one that is also
+        georeferenced, `<stem>.segments.tif` has the ids (smaller objects on larger ones), and `<stem>.geojson` the
+        polygons.
+
         A panoptic result also gets `<stem>.panoptic.png` (id = R + 256 G + 65536 B). With `embeddings`, a vector
         for each mask is in `<stem>.embeddings.npy` (N x D float32, length 1). The stem is the image's file name without
         suffix, or "photo". Everything is written aside and then renamed: a failure leaves nothing new behind.
@@ -375,8 +394,18 @@ class Results(ObjectColumns):
             ),  # half the time, a fifth more bytes
             f"{stem}.json": text_writer(lambda: json.dumps(self.to_coco(), ensure_ascii=False)),
         }
-        for index, packed in enumerate(self.packed):
+        is_large = isinstance(self.image, WindowedImage)
+        for index, packed in enumerate(() if is_large else self.packed):
             files[f"{stem}.mask-{index}.png"] = png_writer(packed.to_image)
+        if isinstance(self.image, WindowedImage) and self.image.georeference is not None:
+            georeference = self.image.georeference
+            files |= object_files(
+                stem,
+                self.image_hw,
+                zip(self.ids.tolist(), self.packed, strict=True),
+                partial(self.to_geojson, georeference.transform),
+                georeference,
+            )
         if self.provenance.task == "panoptic":
             files[f"{stem}.panoptic.png"] = png_writer(lambda: to_panoptic_png(self.panoptic_map()))
         if embeddings:
@@ -452,4 +481,4 @@ class Segment:
 
     def cutout(self) -> Image.Image:
         """Cut the object out along its mask: RGBA, as large as its box; 1 x 1 and transparent for an empty mask."""
-        return cut_out(rgb_pixels(self.results.image), self.results.packed[self.index])
+        return cut_out(partial(rgb_crop, self.results.image), self.results.packed[self.index])

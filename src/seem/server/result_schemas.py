@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from pydantic import BaseModel, Field
 
-from seem.coco_format import to_rle
+from seem.coco_format import packed_to_rle
 from seem.mask_codec import PackedMask
 from seem.results import Results
 
@@ -133,7 +133,7 @@ def used_categories(results: Results, objects: list[ObjectBody]) -> list[Categor
 def to_mask_body(packed: PackedMask, form: MaskForm) -> RleMaskBody | PngMaskBody:
     """Write a mask in a form."""
     if form == "rle":
-        return RleMaskBody(**to_rle(packed.decode()))
+        return RleMaskBody(**packed_to_rle(packed))
     crop = packed.crop() if packed.area else np.zeros((1, 1), dtype=np.bool_)
     file = io.BytesIO()
     Image.fromarray(crop).save(file, format="PNG", transparency=0)

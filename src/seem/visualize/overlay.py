@@ -5,7 +5,7 @@ from __future__ import annotations
 import colorsys
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from PIL import Image
 
 from seem.mask_codec import PackedMask
 from seem.prompts import Point, Prompt
+from seem.rasterize import PixelBox
 from seem.visualize.label_plates import draw_label_plates
 from seem.visualize.prompt_marks import click_box, draw_prompt
 from seem.vocabulary import Category, Colour, distinct_colours
@@ -50,12 +51,15 @@ def draw_overlay(
     return image
 
 
-def cut_out(pixels: NDArray[np.uint8], mask: PackedMask) -> Image.Image:
-    """Cut one object out along its mask: RGBA, as large as its box; 1 x 1 and transparent for an empty mask."""
+def cut_out(read: Callable[[PixelBox], NDArray[np.uint8]], mask: PackedMask) -> Image.Image:
+    """Cut one object out along its mask: RGBA, as large as its box; 1 x 1 and transparent for an empty mask.
+
+    `read` returns a box of the image, height x width x 3.
+    """
     if mask.area == 0:
         return Image.new("RGBA", (1, 1), (0, 0, 0, 0))
     opacity = mask.crop().view(np.uint8) * np.uint8(255)
-    return Image.fromarray(np.dstack([pixels[mask.window], opacity]))
+    return Image.fromarray(np.dstack([read(mask.box), opacity]))
 
 
 def _object_colours(categories: Sequence[Category | None]) -> list[Colour]:

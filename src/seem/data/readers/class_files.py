@@ -70,14 +70,16 @@ def read_class_file(folder: Path, file_names: Sequence[str]) -> ClassFile | None
         return _parse_class_mapping(text)
     numbered = _names_by_written_number(text)
     if numbered:
-        return ClassFile(file, numbered, notes=(*text.notes(), _note_numbers(file, numbered)))
+        number_notes = (_note_numbers(file, numbered),)
+        return ClassFile(file, numbered, notes=text.notes() + number_notes)
     if file.name in _NUMBERED_FROM_ZERO:
         names = _names_from_zero(text)
     else:
         names = _names_from_one(text)
     if not names:
         raise DataError(f"{file} names no class; write a name a line, or delete it.")
-    return ClassFile(file, names, notes=(*text.notes(), *_note_background(file, names)))
+    background_notes = tuple(_note_background(file, names))
+    return ClassFile(file, names, notes=text.notes() + background_notes)
 
 
 def is_background(name: str) -> bool:
@@ -103,7 +105,9 @@ def _names_by_written_number(text: TextFile) -> dict[int, str]:
     matches = list(filter(None, map(_NUMBERED_LINE.fullmatch, lines)))
     numbers = [int(match[1]) for match in matches]
     names = [match[2] for match in matches]
-    if len(matches) < len(lines) or len(lines) < 2 or len(set(names)) < len(names):
+    if len(matches) < len(lines) or len(lines) < 2:
+        return {}
+    if len(set(names)) < len(names):
         return {}
     first = numbers[0]
     if numbers != list(range(first, first + len(lines))):
@@ -177,7 +181,8 @@ def _parse_class_mapping(text: TextFile) -> ClassFile:
     names: dict[int, str] = {}
     number_of_colour: dict[Colour, int] = {}
     for row in text.records():
-        name, channels = row.get("class_name", ""), row.get("class_color", "").split()
+        name = row.get("class_name", "")
+        channels = row.get("class_color", "").split()
         if not name or not all(map(str.isdecimal, channels)):
             raise DataError(f"{text.file} has a row without class_name and class_color: {row}.")
         is_nothing = is_background(name.strip("_"))

@@ -259,7 +259,8 @@ def _scale_box(box: Box, hw: tuple[int, int]) -> Box:
 
 
 def _agrees(box: Box, other: Box) -> bool:
-    longer = max(other[2] - other[0], other[3] - other[1])
+    x0, y0, x1, y1 = other
+    longer = max(x1 - x0, y1 - y0)
     tolerance = max(_BOX_TOLERANCE, _BOX_TOLERANCE_SHARE * longer)
     return bool(np.abs(np.subtract(box, other)).max() <= tolerance)
 
@@ -279,7 +280,8 @@ def _box_iou(box: Box, other: Box) -> float:
 
 
 def _box_area(box: Box) -> float:
-    return (box[2] - box[0]) * (box[3] - box[1])
+    x0, y0, x1, y1 = box
+    return (x1 - x0) * (y1 - y0)
 
 
 def _numbers(values: Sequence[float]) -> str:

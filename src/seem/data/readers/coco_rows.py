@@ -398,4 +398,5 @@ def read_panoptic(
     explained = {segment.id for segment in segments}
     for unexplained in rles.keys() - explained:
         ids[ids == unexplained] = 0
-    return LabelMap(ids, tuple(segments), void=ids == 0, is_partition=True, flaws=tuple(flaws))
+    void = ids == 0
+    return LabelMap(ids, tuple(segments), void=void, is_partition=True, flaws=tuple(flaws))

@@ -52,7 +52,7 @@ def read_cvat(path: Path, split: str) -> LazyDataset:
     if split not in parts:
         raise incomplete_layout_error("CVAT export", path, "annotations.xml with images and shapes")
     files = parts[split]
-    index = ImageIndex(path.parent if path.is_file() else path)
+    index = ImageIndex(path)
     class_names: dict[str, None] = {}
     results: list[ShapeImage | Flaw] = []
     unread = UnreadCounts()
@@ -65,7 +65,8 @@ def read_cvat(path: Path, split: str) -> LazyDataset:
         unread.others["tracks of videos"] += len(root.findall("track"))
         class_names.update(dict.fromkeys(_class_names(root)))
         for element in root.iter("image"):
-            if split in (ALL_SPLIT, element.get("subset", "").strip() or file.stem):
+            subset = element.get("subset", "").strip() or file.stem
+            if split in (ALL_SPLIT, subset):
                 where = f"{file.name}, image {element.get('name') or element.get('id')}"
                 results.append(read_or_flaw(where, _read_image, element, index, unread))
     return open_shape_set(
@@ -133,7 +134,8 @@ def _draw(shape: Element, unread: UnreadCounts) -> Shape | None:
             return Ellipse(x, y, rx, ry, float(shape.get("rotation", "0")))
         case "mask":
             counts = [int(count) for count in shape.attrib["rle"].split(",")]
-            left, top, width, height = map(int, _numbers(shape, "left", "top", "width", "height"))
+            numbers = _numbers(shape, "left", "top", "width", "height")
+            left, top, width, height = map(int, numbers)
             return Bitmap(lambda: row_major_runs_to_mask(counts, width, height), left, top)
         case "tag":
             unread.others["tags of whole photos"] += 1

@@ -43,6 +43,7 @@ from seem.data.readers.tool_files import (
     Fields,
     ImageIndex,
     has_text_file,
+    home_of,
     list_text_files,
     read_json_file,
 )
@@ -234,7 +235,7 @@ def _image_path(item: Fields, slot: Fields, index: ImageIndex) -> Path:
 
 def _home_of(folder: Path) -> Path:
     """Return the folder that holds the images too, if only a file or the folder of annotations is given."""
-    home = folder.parent if folder.is_file() else folder
+    home = home_of(folder)
     if home.name == "annotations" and (home.parent / "images").is_dir():
         return home.parent
     return home

@@ -40,6 +40,7 @@ from seem.data.readers.tool_files import (
     Fields,
     ImageIndex,
     has_text_file,
+    home_of,
     list_text_files,
     read_json_file,
 )
@@ -172,7 +173,7 @@ def _decode_rle(code: Fields) -> Bool[np.ndarray, "h w"]:
 
 def _home_of(path: Path) -> Path:
     """Return the folder that holds the images of a file or folder of annotations."""
-    folder = path.parent if path.is_file() else path
+    folder = home_of(path)
     return folder.parent if folder.name == "annotations" else folder
 
 

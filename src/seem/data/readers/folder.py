@@ -107,7 +107,9 @@ def read_folder(path: Path, split: str) -> LazyDataset:
     mask_classes = _read_classes_of_masks(path)
     masks = MaskFiles.of(mask_folder, set(stem_of.values())).with_classes(mask_classes)
     has_class_maps_only = bool(classes) and not masks.objects
-    pairs = [(file, masks.maps.get(stem)) for file, stem in stem_of.items()]
+    pairs: list[tuple[Path, Path | None]] = []
+    for file, stem in stem_of.items():
+        pairs.append((file, masks.maps.get(stem)))
     images, flaws = pair_images(
         pairs,
         path.resolve().name,
@@ -139,7 +141,8 @@ def read_folder(path: Path, split: str) -> LazyDataset:
         labels = read_map(image)
         if labels is not None:
             return ParsedObjects(segment_records(labels, image), labels.flaws, labels.notes)
-        return _read_object_files(masks.objects.get(stem_of[image.path], ()), image, by_name)
+        named_files = masks.objects.get(stem_of[image.path], ())
+        return _read_object_files(named_files, image, by_name)
 
     return LazyDataset(
         name=path.resolve().name,

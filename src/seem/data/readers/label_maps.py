@@ -132,8 +132,10 @@ def pair_in_folders(
         name = relative_stem(file, image_folder)
         label_file = label_folder / f"{name}{ending}"
         if not label_file.is_file():
-            same_stem = by_stem.get(file.stem, []) if num_of_stem[file.stem] == 1 else []
-            label_file = by_name.get(name) or only_path(same_stem) or label_file
+            same_stem = None
+            if num_of_stem[file.stem] == 1:
+                same_stem = only_path(by_stem.get(file.stem, []))
+            label_file = by_name.get(name) or same_stem or label_file
         pairs.append((file, label_file))
     return pairs
 

@@ -76,7 +76,7 @@ def read_label_studio(path: Path, split: str) -> LazyDataset:
         raise incomplete_layout_error("Label Studio export", path, "a JSON file of tasks")
     folder = parts[split]
     files = [folder] if folder.is_file() else _task_files(folder)
-    index = ImageIndex(folder.parent if folder.is_file() else folder)
+    index = ImageIndex(folder)
     results: list[ShapeImage | Flaw] = []
     unread = UnreadCounts()
     for file in files:
@@ -109,7 +109,8 @@ def _pages(task: Fields, unread: UnreadCounts) -> Iterator[_Page]:
         return
     results = annotation["result"]
     for number, name in enumerate(recorded):
-        yield _Page(name, [row for row in results if row.get("item_index", 0) == number])
+        own_results = [row for row in results if row.get("item_index", 0) == number]
+        yield _Page(name, own_results)
 
 
 def _annotation_of(task: Fields, unread: UnreadCounts) -> Fields | None:

@@ -58,7 +58,7 @@ def read_labelme(path: Path, split: str) -> LazyDataset:
             "labelme folder", path, "JSON files with shapes and imagePath"
         )
     folder = parts[split]
-    index = ImageIndex(folder.parent if folder.is_file() else folder)
+    index = ImageIndex(folder)
     files = [folder] if folder.is_file() else list_files(folder, ".json")
     results: list[ShapeImage | Flaw] = []
     unread = UnreadCounts()

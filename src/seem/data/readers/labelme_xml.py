@@ -35,6 +35,7 @@ from seem.data.readers.shapes import FullBitmap, PolygonShape, Shape, decode_bit
 from seem.data.readers.tool_files import (
     ImageIndex,
     has_text_file,
+    home_of,
     list_text_files,
     read_xml_file,
     text_sample,
@@ -89,7 +90,9 @@ def _owner_of(element: Element, names: dict[str, str]) -> Hashable:
     """Return the id of the object that an element is, or is a part of; parts of another name are objects themselves."""
     own, owner = _text(element, "id"), _text(element, "parts/ispartof")
     is_part = bool(owner) and names.get(owner) == _text(element, "name")
-    return (owner if is_part else own) or None
+    if is_part:
+        return owner
+    return own or None
 
 
 def _read_object(
@@ -142,15 +145,19 @@ def _read_mask(name: str, file: Path, folder: str) -> Bool[np.ndarray, "h w"]:
 
 def _mask_candidates(name: str, file: Path, folder: str) -> list[Path]:
     """Return where a mask may be; `DataError` if its name leads out of the set."""
-    above = [
-        path_inside(parent, f"Masks/{folder}/{name}") for parent in list(file.parents)[:_MAX_DEPTH]
-    ]
-    return above + [path_inside(file.parent, f"{start}{name}") for start in ("", "Masks/")]
+    candidates = []
+    for parent in list(file.parents)[:_MAX_DEPTH]:
+        candidates.append(path_inside(parent, f"Masks/{folder}/{name}"))
+    candidates.append(path_inside(file.parent, name))
+    candidates.append(path_inside(file.parent, f"Masks/{name}"))
+    return candidates
 
 
 def _recorded_hw(root: Element) -> tuple[int, int] | None:
     height, width = _text(root, "imagesize/nrows"), _text(root, "imagesize/ncols")
-    return (int(height), int(width)) if height and width else None
+    if not height or not width:
+        return None
+    return int(height), int(width)
 
 
 def _text(element: Element, tag: str) -> str:
@@ -162,7 +169,7 @@ def _text(element: Element, tag: str) -> str:
 
 def _home_of(path: Path) -> Path:
     """Return the folder that holds the images too, if only a file or the folder of annotations is given."""
-    folder = path.parent if path.is_file() else path
+    folder = home_of(path)
     if folder.name == "Annotations":
         return folder.parent
     if folder.parent.name == "Annotations":

@@ -98,7 +98,8 @@ class UnreadCounts:
                 listed.append(f"{text}: {number}")
         if not listed:
             return ()
-        total = self.shapes.total() + self.attributes.total() + self.others.total()
+        counters = self.shapes, self.attributes, self.others
+        total = sum(counter.total() for counter in counters)
         return (Flaw(FlawKind.UNREAD, str(total), "; ".join(listed)),)
 
 
@@ -262,7 +263,8 @@ def _categories(
     for image in images:
         labels.update(row.label for row in image.sound_rows)
     listed = dict.fromkeys(class_names)
-    named = numbered_categories([*listed, *sorted(labels - listed.keys() - {""})])
+    unlisted = sorted(labels - listed.keys() - {""})
+    named = numbered_categories([*listed, *unlisted])
     if "" not in labels:
         return named
     return (*named, CategoryRecord(len(named) + 1, NAMELESS, "", is_thing=True))

@@ -464,8 +464,8 @@ def _scan_tar(tar: Path) -> Iterator[dict[str, Any]]:
                 if not entry.isfile():
                     continue
                 key, _, ending = Path(entry.name).name.partition(".")
-                place = entry.offset_data, entry.size
-                members.setdefault(key, {})[ending.lower()] = place
+                span = entry.offset_data, entry.size
+                members.setdefault(key, {})[ending.lower()] = span
                 if ending == _RECORD:
                     records[key] = _read_listed_fields(archive, entry)
             _check_end(tar, archive.offset)

@@ -71,6 +71,13 @@ def has_text_file(path: Path, suffix: str, looks_right: Callable[[bytes], bool])
     return any(looks_right(text_sample(file)) for file in _first_files(path, suffix))
 
 
+def home_of(path: Path) -> Path:
+    """Return the folder that a file lies in; a folder itself."""
+    if path.is_file():
+        return path.parent
+    return path
+
+
 def text_sample(file: Path) -> bytes:
     """Read the beginning and the end of a file, by which formats are told apart; empty if it cannot be read.
 
@@ -96,10 +103,13 @@ def _read_sample(file: Path, _time: int, size: int) -> bytes:
 
 
 class ImageIndex:
-    """The images of a folder and its sub-folders, by the names that a tool recorded for them."""
+    """The images of a folder and its sub-folders, by the names that a tool recorded for them.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    Of a file the images beside it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.root = home_of(path)
 
     @cached_property
     def files(self) -> tuple[Path, ...]:

@@ -53,7 +53,7 @@ def read_via(path: Path, split: str) -> LazyDataset:
         raise incomplete_layout_error("VIA project", path, "a JSON or CSV file of VIA 2")
     folder = parts[split]
     files = [folder] if folder.is_file() else _own_files(folder)
-    index = ImageIndex(folder.parent if folder.is_file() else folder)
+    index = ImageIndex(folder)
     unread = UnreadCounts()
     regions = _read_regions(files, unread)
     class_attribute = _class_attribute(regions.values())

@@ -377,8 +377,9 @@ def read_sbd(path: Path, split: str) -> LazyDataset:
 def _find_sbd_home(path: Path) -> Path | None:
     """Find the folder of SBD that holds `img` and `inst`."""
     for folder in (path, path / "dataset", path / "benchmark_RELEASE" / "dataset"):
-        if (folder / "inst").is_dir() and any((folder / "inst").glob("*.mat")):
-            return folder
+        instances = folder / "inst"
+    if instances.is_dir() and any(instances.glob("*.mat")):
+        return folder
     return None
 
 
