@@ -28,13 +28,23 @@ def tiny_nano() -> config.SegmenterConfig:
     nano = config.nano()
     return replace(
         nano,
-        backbone=config.EfficientNetLiteConfig(
-            (8, 8, 8, 8, 16, 16, 16), depths=(1, 1, 1, 1, 1, 1, 1), has_norm=False
-        ),
+        backbone=config.ConvNetConfig(dims=(8, 8, 16, 16), depths=(1, 1, 1, 1), stem_dim=8),
         pixel_decoder=replace(PIXELS, dim=8),
         text=TEXT,
         decoder=replace(nano.decoder, dim=16, num_heads=2, ffn=32, num_queries=12),
         image=IMAGE,
+        mask_refiner=config.MaskRefinerConfig(dims=(8, 8, 16)),
+    )
+
+
+def tiny_nano2() -> config.SegmenterConfig:
+    """Shrink the next embedded model: another backbone, and several masks a click."""
+    return replace(
+        tiny_nano(),
+        name="nano2",
+        backbone=config.EfficientNetLiteConfig(
+            (8, 8, 8, 8, 16, 16, 16), depths=(1, 1, 1, 1, 1, 1, 1), has_norm=False
+        ),
         mask_refiner=config.MaskRefinerConfig(dims=(8, 8, 16), candidates=3),
         text_map=config.TextMapConfig(fine=8, widened=32),
     )
@@ -56,13 +66,15 @@ def tiny_v1() -> config.SegmenterConfig:
 
 
 CONFIGS = {"nano": tiny_nano, "seem-focal-t-v1": tiny_v1}
+UNLISTED_CONFIGS = {"nano2": tiny_nano2}
+"""Those of networks that `seem.zoo` does not list."""
 
 
 def tiny_network(name: str, seed: int = 0) -> Segmenter:
     """Build a network whose random weights are always the same."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return build(CONFIGS[name]())
+        return build((CONFIGS | UNLISTED_CONFIGS)[name]())
 
 
 DAVIT = config.DaViTConfig(dims=(8, 8, 16, 16), heads=(2, 2, 2, 2), depths=(1, 1, 1, 1))

@@ -16,7 +16,7 @@ from seem.cli import main as program
 from seem.models.backbones.efficientnet_lite import SameConvUnit
 from seem.recipes import nano
 from seem.recipes.nano_task import Leg, Stage
-from tiny import picture, tiny_nano, tiny_network
+from tiny import picture, tiny_nano2, tiny_network
 
 V1 = "seem-focal-t-v1"
 GRAPH_SECONDS, GRAPH_BYTES = 0.2, 1 << 20
@@ -45,7 +45,7 @@ def add_inputs(inputs, patch):
     for row in document["images"][:3]:
         row["split"] = "train"
     (pack.path / "annotations.json").write_text(json.dumps(document))
-    patch.setattr(nano, "nano", tiny_nano)
+    patch.setattr(nano, "nano2", tiny_nano2)
     patch.setattr(nano, "load_published", lambda backbone, config, head: None)
     patch.setattr(nano.ImageNetHead, "__init__", small_head)
     patch.setattr(nano, "make_text_tower", lambda data, out: write_text_tower(inputs))
@@ -65,7 +65,7 @@ def add_inputs(inputs, patch):
 def small_head(self, in_dim):
     """Make the head of a classifier that widens maps as the tiny network does."""
     torch.nn.Module.__init__(self)
-    widened = tiny_nano().text_map.widened
+    widened = tiny_nano2().text_map.widened
     self.widen = SameConvUnit(in_dim, widened, kernel=1)
     self.classify = torch.nn.Linear(widened, 10)
 
@@ -73,7 +73,7 @@ def small_head(self, in_dim):
 def write_text_tower(folder):
     """Write a tiny text tower of random weights; return its file."""
     file = folder / "tower.safetensors"
-    write_tensors(file, tiny_network("nano").text.state_dict())
+    write_tensors(file, tiny_network("nano2").text.state_dict())
     return file
 
 

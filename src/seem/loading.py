@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -265,7 +266,7 @@ def probability_in(metadata: Mapping[str, str], key: str, default: float) -> flo
 def tokenizer_of(config: SegmenterConfig) -> Callable[[], BytePairTokenizer]:
     """Say how to get the vocabulary of word pieces; fetched only when a phrase is read."""
     if config.text.tokenizer == "nano":
-        return BytePairTokenizer.nano
+        return partial(BytePairTokenizer.nano, config.text.vocabulary_size)
     return lambda: BytePairTokenizer.clip(fetch(CLIP_VOCABULARY))
 
 

@@ -323,9 +323,10 @@ def test_the_nano_recipe_replaces_a_run_only_with_overwrite(tmp_path, monkeypatc
     command = ["train", "nano", "--data", "p", "--out", str(tmp_path)]
     assert main(command) == 1
     assert not calls
-    assert main([*command, "--model", "nano", "--overwrite"]) == 0
-    assert calls[0][2] == nano.LEGS[-1:]  # given weights see the last leg alone
-    assert calls[0][3].name == "tiny.safetensors"
+    given = tmp_path / "given.safetensors"
+    given.write_bytes(b"weights")
+    assert main([*command, "--model", str(given), "--overwrite"]) == 0
+    assert calls[0][2:] == (nano.LEGS[-1:], given)  # given weights see the last leg alone
     assert not any(file.exists() for file in files)
     assert (leg / "mine.txt").exists()
 

@@ -42,7 +42,7 @@ SIZES = (
     {"rows": 2, "columns": 3, "objects": 1, "points": 1, "phrases": 1, "tokens": 3, "words": 1},
     {"rows": 5, "columns": 4, "objects": 3, "points": 40, "phrases": 4, "tokens": 9, "words": 7},
 )
-NETWORKS = {"dense": "nano", "seem-v1": "seem-focal-t-v1"}
+NETWORKS = {"dense": "nano2", "seem-v1": "seem-focal-t-v1"}
 RELATIVES = {
     "seem-v0": (("seem-v0", {}), ("prompts", "phrases")),
     "seem-demo": (("seem-demo", {}), ("prompts",)),
@@ -138,7 +138,7 @@ def test_runtimes_answer_as_pytorch_does_with_other_networks(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("opset", [19, 20, 21, 22, 23])
 def test_every_opset_answers_as_pytorch_does(opset):
-    _, text, prompts = graphs_of(tiny_network("nano"))
+    _, text, prompts = graphs_of(tiny_network("nano2"))
     for graph in (text, prompts):
         versions = check_graph(graph, opset).opset_import
         assert [(each.domain, each.version) for each in versions] == [("", opset)]
@@ -227,7 +227,7 @@ def test_graph_reads_its_weights_from_a_file_of_weights(tmp_path):
 
 @pytest.mark.slow
 def test_packaged_graphs_answer_as_the_model_does(tmp_path, monkeypatch):
-    network = tiny_network("nano").half().float()
+    network = tiny_network("nano2").half().float()
     weights = tmp_path / "nano.safetensors"
     halves = {key: tensor.half() for key, tensor in network.state_dict().items()}
     write_tensors(weights, halves, {"seem_model": "nano"})

@@ -370,7 +370,7 @@ def test_the_vocabulary_is_clips_or_nanos(monkeypatch):
     assert (
         loading.tokenizer_of(seem.config.nano())().num_tokens
         == BytePairTokenizer.nano().num_tokens
-        == 10_240
+        == 4096
     )
     with pytest.raises(FileNotFoundError, match=r"CLIP's vocabulary is not at gone\.txt\.gz"):
         loading.tokenizer_of(seem.config.seem_focal_t_v1())()

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from seem import config
+from seem import config, zoo
 from seem.checkpoints.safe import read_tensors, sha256_of, write_tensors
 from seem.data.banked_image import BankedImage, BankedObject
 from seem.data.image_bank import ImageBank
@@ -21,7 +21,7 @@ from seem.data.training_sampler import TrainingSampler
 from seem.errors import SeemError
 from seem.loading import open_file
 from seem.models.build import build
-from seem.models.text.tokenizer import NANO_MERGES_FILE
+from seem.models.text.tokenizer import NANO_SIZES
 from seem.recipes import nano as recipe
 from seem.recipes import nano_run_folder as run_folder
 from seem.recipes import nano_task as task
@@ -36,8 +36,7 @@ from seem.training.engine import DivergedError
 from seem.training.run_log import read_results
 from seem.training.validation import ValidationScores
 from seem.training.vocabulary import write_merges
-from seem.zoo import MODEL_CARDS
-from tiny import tiny_nano
+from tiny import tiny_nano2
 from tiny_verbs import small_head, write_text_tower
 
 SETTINGS = TrainConfig(
@@ -108,7 +107,7 @@ def test_small_pictures_come_first(leg, share, size):
 @pytest.mark.parametrize("leg", recipe.LEGS)
 def test_sizes_are_canvases_that_the_network_takes(leg):
     sizes = {size for stage in leg.stages for size in (stage.size, stage.text_size)}
-    assert all(size % config.nano().image.divisor == 0 for size in sizes)
+    assert all(size % config.nano2().image.divisor == 0 for size in sizes)
 
 
 @pytest.mark.parametrize("leg", recipe.LEGS)
@@ -146,19 +145,19 @@ def test_a_bank_without_objects_is_reported():
 
 
 def test_the_shipped_file_is_half_precision_and_loads_as_nano(tmp_path):
-    network = build(config.nano())
+    network = build(config.nano2())
     notes = {"recipe": TrainConfig().to_json(), "photos": {"coco_full": 2}}
     write_nano_weights(network, tmp_path / "nano.safetensors", notes)
     with safe_open(tmp_path / "nano.safetensors", framework="pt") as file:
         kinds = {file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
         assert kinds == {"F16"}
         metadata = file.metadata()
-    assert metadata["seem_model"] == "nano"
+    assert metadata["seem_model"] == "nano2"
     assert json.loads(metadata["made_by"])["photos"] == {"coco_full": 2}
     assert json.loads(metadata["made_by"])["recipe"]["steps"] == TrainConfig().steps
     loaded = open_file(tmp_path / "nano.safetensors")
-    assert loaded.name == "nano"
-    assert sum(p.numel() for p in loaded.network.parameters()) == MODEL_CARDS["nano"].parameters
+    assert loaded.name == "nano2"
+    assert sum(p.numel() for p in loaded.network.parameters()) == zoo.NEXT.parameters
     assert not loaded.network.training
     wanted = network.state_dict()
     for name, tensor in loaded.network.state_dict().items():
@@ -170,7 +169,7 @@ def test_the_shipped_file_is_half_precision_and_loads_as_nano(tmp_path):
 @pytest.fixture
 def tiny_start(monkeypatch):
     """Make the network tiny, with random weights in place of the published ones."""
-    monkeypatch.setattr(recipe, "nano", tiny_nano)
+    monkeypatch.setattr(recipe, "nano2", tiny_nano2)
     monkeypatch.setattr(recipe, "load_published", lambda backbone, config, head: None)
     monkeypatch.setattr(recipe.ImageNetHead, "__init__", small_head)
 
@@ -226,7 +225,7 @@ def test_a_run_writes_its_weights_with_how_they_were_made(tmp_path, tiny_run):
     with safe_open(tmp_path / "run" / "nano.safetensors", framework="pt") as file:
         notes = json.loads(file.metadata()["made_by"])
         keys = list(file.keys())
-    assert keys == sorted(build(tiny_nano()).state_dict())
+    assert keys == sorted(build(tiny_nano2()).state_dict())
     assert not any("backbone" in key and "norm" in key for key in keys)
     assert [leg["name"] for leg in notes["legs"]] == ["heads", "all"]
     assert notes["photos"] == {"coco_full": 1, "duts": 1}
@@ -241,7 +240,7 @@ def test_a_run_writes_its_weights_with_how_they_were_made(tmp_path, tiny_run):
 
 def test_a_frozen_backbone_stays_as_it_was_published(tmp_path, tiny_run):
     torch.manual_seed(0)
-    before = recipe.from_published(tiny_nano()).backbone.state_dict()
+    before = recipe.from_published(tiny_nano2()).backbone.state_dict()
     tiny_run(tmp_path / "run")
     after = tensors_of(tmp_path / "run" / "heads" / recipe.FINISHED_FILE)
     assert all(torch.equal(after[f"backbone.{key}"], t) for key, t in before.items())
@@ -281,7 +280,7 @@ def test_finished_legs_are_not_run_again(tmp_path, tiny_run):
 
 def test_a_run_goes_on_only_as_it_began(tmp_path, tiny_run):
     tiny_run(tmp_path / "run", minutes=0.0)
-    write_nano_weights(build(tiny_nano()), tmp_path / "given.safetensors", {})
+    write_nano_weights(build(tiny_nano2()), tmp_path / "given.safetensors", {})
     for changes, words in (
         ({"seed": 5}, "--seed 0, here it is 5"),
         ({"batch": 4}, "--batch 2, here it is 4"),
@@ -334,7 +333,7 @@ def test_a_later_leg_may_have_another_text_tower_but_keeps_its_temperature(
 def test_given_weights_keep_their_words_and_see_the_last_leg(
     tmp_path, tiny_run, tiny_card, monkeypatch
 ):
-    given = build(tiny_nano())
+    given = build(tiny_nano2())
     write_nano_weights(given, tmp_path / "given.safetensors", {})
     legs = (replace(LEGS[1], config=replace(SETTINGS, steps=1)),)
     trained = tiny_run(tmp_path / "run", legs, tmp_path / "given.safetensors")
@@ -351,13 +350,13 @@ def test_another_model_is_no_start(tmp_path, monkeypatch):
         name = "seem-focal-t-v1"
 
     monkeypatch.setattr(recipe, "open_file", lambda file: Other)
-    with pytest.raises(SeemError, match=r"x holds seem-focal-t-v1; .* starts from nano"):
+    with pytest.raises(SeemError, match=r"x holds seem-focal-t-v1; .* starts from nano2"):
         recipe.from_weights(Path("x"))
 
 
 @pytest.fixture
 def tiny_card(monkeypatch):
-    monkeypatch.setitem(MODEL_CARDS, "nano", replace(MODEL_CARDS["nano"], config=tiny_nano))
+    monkeypatch.setattr(zoo, "NEXT", replace(zoo.NEXT, config=tiny_nano2))
 
 
 @pytest.fixture
@@ -368,7 +367,7 @@ def made_towers(monkeypatch):
     def make(data, out, config):
         folders.append(out)
         out.mkdir(parents=True, exist_ok=True)
-        shipped = files("seem") / "assets" / NANO_MERGES_FILE
+        shipped = files("seem") / "assets" / NANO_SIZES[config.vocabulary_size]
         (out / MERGES_FILE).write_bytes(shipped.read_bytes())
         write_tensors(out / STATE_FILE_OF_TOWER, {"x": torch.zeros(1)}, {"step": str(config.steps)})
 
@@ -386,14 +385,14 @@ def test_a_text_tower_is_made_once(made_towers, tmp_path):
 def test_a_text_tower_with_another_vocabulary_is_refused(made_towers, tmp_path):
     recipe.make_text_tower(Path("nowhere"), tmp_path)
     write_merges(tmp_path / MERGES_FILE, ["a b"])
-    with pytest.raises(SeemError, match=r"is not the vocabulary that ships as nano_bpe"):
+    with pytest.raises(SeemError, match=r"is not the vocabulary that ships as nano_wordnet_bpe"):
         recipe.make_text_tower(Path("nowhere"), tmp_path)
 
 
 def test_the_text_map_widens_as_the_classifier_does(tiny_start):
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network = recipe.from_published(tiny_nano())
+        network = recipe.from_published(tiny_nano2())
     assert network.text_embedding_head.widen.weight.shape == (32, 16, 1, 1)
     assert network.config.backbone.has_norm
 

@@ -244,13 +244,8 @@ def test_decoding_a_foreign_id_is_rejected(tiny: BytePairTokenizer, token: int) 
         tiny.decode([LOW_END, token])
 
 
-def test_nano_ships_10240_tokens_and_the_context_32() -> None:
-    assert (nano().num_tokens, nano().begin, nano().end, nano().context) == (
-        10_240,
-        10_238,
-        10_239,
-        32,
-    )
+def test_nano_ships_4096_tokens_and_the_context_32() -> None:
+    assert (nano().num_tokens, nano().begin, nano().end, nano().context) == (4096, 4094, 4095, 32)
     assert nano()(["word " * 100]).ids.shape == (1, 32)
 
 
@@ -348,6 +343,12 @@ def test_training_takes_only_shippable_photos(tmp_path: Path) -> None:
     } <= texts
     assert not texts & {"coco_full held back", "phrase 3 of ccp", "ccp 3"}
     assert not texts & {"open_mix of group c", "phrase 1 of open_mix", "open_mix 1"}
+
+
+@needs_shared
+@pytest.mark.slow
+def test_shipped_vocabulary_is_what_training_makes() -> None:
+    assert train_bpe(load_texts(SHARED / "data")) == list(nano_lines())
 
 
 @needs_shared

@@ -33,7 +33,7 @@ from tiny_words import NOUNS
 DIM = 64
 TOKENIZER = BytePairTokenizer.nano()
 CONFIG = TowerConfig(
-    vocabulary_size=10_240,
+    vocabulary_size=4096,
     layers=1,
     width=DIM,
     ffn=128,

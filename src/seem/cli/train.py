@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -111,7 +110,9 @@ def train_command(
     *,
     recipe: Annotated[
         str,
-        typer.Argument(metavar="RECIPE", help="nano: the embedded model; seem: the published one."),
+        typer.Argument(
+            metavar="RECIPE", help="nano: the next embedded model; seem: the published one."
+        ),
     ],
     data: Annotated[
         list[str],
@@ -124,7 +125,7 @@ def train_command(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="nano: nano or a file of weights to start from. seem: model to train.",
+            help="nano: file of weights of an earlier run, to start from. seem: model to train.",
         ),
     ] = None,
     steps: Annotated[
@@ -275,9 +276,9 @@ def run_nano_recipe(request: FineTuningRequest, model: str | None, run: RunOptio
     """Run the recipe of the embedded model, as one of the processes of a run or as the only one."""
     from seem.finetuning.run_folder import hold_run_folder
 
-    if model not in (None, "nano") and not Path(str(model)).is_file():
+    if model is not None and not Path(model).is_file():
         raise ValueError(
-            f"--model is {model}; for the recipe 'nano' it is nano, or a file of weights to begin from."
+            f"--model is {model}; for the recipe 'nano' it is a file of weights that an earlier run made."
         )
     with hold_run_folder(request.out):
         run_nano_recipe_in(request, model, run)
@@ -299,15 +300,14 @@ def run_nano_recipe_in(request: FineTuningRequest, model: str | None, run: RunOp
     report_line = discard_line if run.quiet or rank > 0 else write_line
     for leg in legs:
         report_line(describe_leg(leg, processes))
-    with start_weights(model) as start:
-        nano.train_nano(
-            DatasetSpec.parse(request.data[0]).path,
-            request.out,
-            legs,
-            start,
-            minutes=math.inf if request.minutes is None else request.minutes,
-            report=discard_line if run.quiet else print_log_row,
-        )
+    nano.train_nano(
+        DatasetSpec.parse(request.data[0]).path,
+        request.out,
+        legs,
+        None if model is None else Path(model),
+        minutes=math.inf if request.minutes is None else request.minutes,
+        report=discard_line if run.quiet else print_log_row,
+    )
     report_line(f"Use it: seem.load({str(request.out / WEIGHTS_FILE)!r})")
 
 
@@ -322,17 +322,6 @@ def describe_leg(leg: Leg, processes: int) -> str:
         f"{leg.name}: {count_text(leg.config.steps, 'step')} of {leg.config.batch} photos{each_process} "
         f"at learning rate {leg.config.learning_rate:g}"
     )
-
-
-def start_weights(model: str | None) -> AbstractContextManager[Path | None]:
-    """Return a context with the file of the weights to start from; None: the published backbone."""
-    from seem.loading import embedded
-
-    if model is None:
-        return nullcontext(None)
-    if model == "nano":
-        return embedded()
-    return nullcontext(Path(model))
 
 
 def clear_nano_folder(out: Path) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from seem.config import (
     BackboneConfig,
+    ConvNetConfig,
     DaViTConfig,
     DeformableConfig,
     EfficientNetLiteConfig,
@@ -18,6 +19,7 @@ from seem.config import (
     SamViTConfig,
     SegmenterConfig,
 )
+from seem.models.backbones.convnet import ConvNet
 from seem.models.backbones.davit import DaViT
 from seem.models.backbones.efficientnet_lite import EfficientNetLite
 from seem.models.backbones.focalnet import FocalNet
@@ -33,7 +35,7 @@ from seem.models.segmenter import Segmenter
 from seem.models.text.encoder import TextEncoder
 from seem.models.text_embedding_head import TextEmbeddingHead
 
-Backbone: TypeAlias = FocalNet | DaViT | SamViT | EfficientNetLite
+Backbone: TypeAlias = FocalNet | DaViT | SamViT | ConvNet | EfficientNetLite
 PixelDecoder: TypeAlias = FPNPixelDecoder | DeformablePixelDecoder
 
 
@@ -93,6 +95,8 @@ def build_backbone(config: BackboneConfig) -> Backbone:
             return DaViT(config)
         case SamViTConfig():
             return SamViT(config)
+        case ConvNetConfig():
+            return ConvNet(config)
         case EfficientNetLiteConfig():
             return EfficientNetLite(config)
 

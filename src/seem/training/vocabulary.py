@@ -1,13 +1,16 @@
-"""Byte-pair vocabularies, and the texts that may go into shipped weights.
+"""Make nano's byte-pair vocabulary from the texts that may go into shipped weights.
+
+    python -m seem.training.vocabulary --data ../shared/data --out src/seem/assets/nano_bpe.txt.gz
 
 Texts: captions, phrases and category names of the train photos of the sets below, the 133 COCO panoptic names, a list
-of everyday words and the prompt templates. `recipes/tower.py` adds WordNet's words and makes nano's vocabulary. One
-core needs a few seconds, and the same texts give the same bytes.
+of everyday words and the prompt templates. One core needs a few seconds, and the same texts give the same bytes.
 """
 
+import argparse
 import gzip
 import io
 import json
+import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from typing import Any
 from seem.models.text.templates import TEMPLATES, clean_name
 from seem.models.text.tokenizer import BEGIN, BYTE_CHARACTERS, BYTE_ORDER, END, WORD_END, find_words
 
+NANO_SIZE = 4096
 HEADER = "#version: seem nano, one merge a line"
 
 # The data README marks these as free for shipped weights; of open_mix only two groups of photos are.
@@ -138,7 +142,7 @@ triple half whole entire remaining
 """
 
 
-def train_bpe(texts: Iterable[str], size: int) -> list[str]:
+def train_bpe(texts: Iterable[str], size: int = NANO_SIZE) -> list[str]:
     """Learn the merges of a vocabulary of `size` tokens: 512 byte characters, the merges, begin and end.
 
     The same texts give the same merges in any order. Fewer come back when the texts hold too few different words.
@@ -248,3 +252,23 @@ def write_merges(path: Path, merges: Iterable[str]) -> None:
     aside = path.with_name(path.name + ".part")
     aside.write_bytes(packed.getvalue())
     aside.replace(path)
+
+
+def main() -> None:
+    """Train the vocabulary from the command line."""
+    parser = argparse.ArgumentParser(description="Make nano's byte-pair vocabulary.")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder with the photo sets (../shared/data)"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="merge file to write (.txt.gz)")
+    parser.add_argument(
+        "--size", type=int, default=NANO_SIZE, help="number of tokens, begin and end included"
+    )
+    options = parser.parse_args()
+    merges = train_bpe(load_texts(options.data), options.size)
+    write_merges(options.out, merges)
+    sys.stdout.write(f"{options.out}: {len(merges)} merges\n")
+
+
+if __name__ == "__main__":
+    main()

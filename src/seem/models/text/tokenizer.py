@@ -30,6 +30,10 @@ CLIP_CONTEXT = 77
 CLIP_MERGES = 48_894  # the file goes on; CLIP reads this many lines after the header
 NANO_CONTEXT = 32
 NANO_MERGES_FILE = "nano_bpe.txt.gz"
+NANO_SIZES = {
+    4096: NANO_MERGES_FILE,
+    10_240: "nano_wordnet_bpe.txt.gz",
+}  # learnt from captions; and from WordNet
 
 MAX_CACHED_WORDS = 65_536
 MAX_CACHED_BYTES = 64  # longer words are rare: they are merged anew each time
@@ -113,10 +117,19 @@ class BytePairTokenizer:
         return cls(merges[:CLIP_MERGES], CLIP_CONTEXT)
 
     @classmethod
-    def nano(cls) -> "BytePairTokenizer":
-        """Read the vocabulary of the embedded model: 10,240 tokens of WordNet and our phrases, context 32."""
-        packed = (files("seem") / "assets" / NANO_MERGES_FILE).read_bytes()
-        return cls(read_merges(packed, source=NANO_MERGES_FILE), NANO_CONTEXT)
+    def nano(cls, size: int = 4096) -> "BytePairTokenizer":
+        """Read a vocabulary of `size` tokens (context 32) that ships for the embedded model.
+
+        Raises:
+            ValueError: no vocabulary of this size ships.
+        """
+        if size not in NANO_SIZES:
+            raise ValueError(
+                f"nano has vocabularies of {' and '.join(map(str, NANO_SIZES))} tokens, not of {size}."
+            )
+        name = NANO_SIZES[size]
+        asset = files("seem") / "assets" / name
+        return cls(read_merges(asset.read_bytes(), source=name), NANO_CONTEXT)
 
     @property
     def num_tokens(self) -> int:
