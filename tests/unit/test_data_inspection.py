@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 
 import numpy as np
@@ -15,7 +16,7 @@ from seem.cli.main import main
 from seem.data import coco_rle
 from seem.data.inspection import inspect_dataset
 from seem.data.opening import open_dataset
-from seem.data.polygons import is_self_intersecting
+from seem.data.polygons import goes_round_twice, is_self_intersecting
 from seem.data.records import FlawKind
 
 
@@ -299,6 +300,27 @@ def test_the_command_line_explains_what_it_cannot_read(tmp_path, capsys, path, c
     told = capsys.readouterr()
     assert told.out == ""
     assert told.err.count("\n") == 1
+
+
+SQUARE = [0, 0, 20, 0, 20, 20, 0, 20]
+
+
+@pytest.mark.parametrize(
+    ("polygon", "repeats"),
+    [
+        (SQUARE, False),
+        (SQUARE * 2, True),
+        ([*SQUARE, 1, 1, 19, 1, 19, 19, 1, 19], True),  # nearly the same again
+        ([0, 0, 20, 0, 20, 20, 10, 20, 10, 5, 10, 20, 0, 20], False),  # a spike inwards
+        ([0, 0, 20, 20, 20, 0, 0, 20], False),  # a figure of eight, which crosses itself
+        ([0, 0, 1, 0, 1, 30, 0, 30], False),
+        ([0, 0] * 8, False),
+        ([math.nan, 0, 20, 0] * 4, False),
+        ([value * 1e7 for value in SQUARE * 2], False),  # too large to draw
+    ],
+)
+def test_outlines_that_go_round_twice(polygon, repeats):
+    assert goes_round_twice([float(value) for value in polygon]) is repeats
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from seem.data.dataset import AnnotatedPolygons, Dataset
 from seem.data.frame_evidence import compare_frames
 from seem.data.frames import AnnotationFrame, ImageHeader
 from seem.data.lazy_dataset import LazyDataset, read_image_header
-from seem.data.polygons import is_self_intersecting
+from seem.data.polygons import goes_round_twice, is_self_intersecting
 from seem.data.records import DataError, Flaw, FlawKind, ImageRecord, ObjectRecord
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
@@ -365,6 +365,9 @@ def _check_objects(
         if any(map(is_self_intersecting, annotation.polygons)):
             what = "two edges of its polygon cross"
             yield Flaw(FlawKind.SELF_INTERSECTION, annotation.where, what)
+        if any(map(goes_round_twice, annotation.polygons)):
+            what = "its polygon goes round its area more than once, and little of it is drawn"
+            yield Flaw(FlawKind.REPEATED_OUTLINE, annotation.where, what)
 
 
 def _check_object(dataset: Dataset, image: ImageRecord, record: ObjectRecord) -> Iterator[Flaw]:

@@ -1,4 +1,4 @@
-"""Polygons as flat lists of corners x, y, x, y, ...: whether they are well formed, cross themselves, are boxes."""
+"""Polygons as flat lists of corners x, y, x, y, ...: are they well formed, crossing, repeated, boxes?."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ MAX_CHECKED_CORNERS = (
     20_000  # a contour that long was traced by a program and does not cross itself
 )
 MAX_COMPARED_CORNERS = 100  # of which every pair of edges is compared
+MAX_DRAWN_SIDE = 20_000  # pixels of an outline that is drawn to see what is left of it
+MIN_DRAWN_SHARE = 0.5  # of the area that an outline encloses, in pixels
 _LARGEST_COORDINATE = 1e9  # whose products do not overflow; no image is that large
 _RECTANGLE_TOLERANCE = 0.02  # of the diagonal: corners are often rounded to whole pixels
 
@@ -61,6 +63,38 @@ def is_self_intersecting(polygon: Sequence[float]) -> bool:
     if len(starts) > MAX_COMPARED_CORNERS:
         return EdgeSweep(starts, ends).finds_crossing()
     return _any_pair_crosses(starts, ends)
+
+
+def goes_round_twice(polygon: Sequence[float]) -> bool:
+    """Whether an outline goes round its area more than once, so that COCO's even-odd rule leaves little of it.
+
+    Programs that trace masks write such outlines. A simple outline turns by 360 degrees in all; one with spikes may
+    seem to turn by more, but the area that it encloses is the one that is drawn.
+    """
+    corners = _corners_of(polygon)
+    edges = np.roll(corners, -1, axis=0) - corners
+    edges = edges[np.any(edges != 0, axis=1)]
+    if len(edges) < MIN_POLYGON_NUMBERS or not np.isfinite(edges).all():
+        return False
+    following = np.roll(edges, -1, axis=0)
+    crossed = edges[:, 0] * following[:, 1] - edges[:, 1] * following[:, 0]
+    turns = np.arctan2(crossed, (edges * following).sum(axis=1))
+    if abs(turns.sum()) < 3 * math.pi:
+        return False
+    x, y = (corners - corners.min(axis=0)).T
+    if max(x.max(), y.max()) > MAX_DRAWN_SIDE:
+        return False
+    enclosed = abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2
+    return bool(_drawn_area(x, y) < MIN_DRAWN_SHARE * enclosed)
+
+
+def _drawn_area(x: Float64[np.ndarray, " n"], y: Float64[np.ndarray, " n"]) -> int:
+    """Return how many pixels COCO's rule draws of a polygon."""
+    from pycocotools import mask as rle
+
+    side = math.ceil(max(x.max(), y.max())) + 1
+    (drawn,) = rle.frPyObjects([np.stack((x, y), axis=1).ravel().tolist()], side, side)
+    return int(rle.area(drawn))
 
 
 def is_rectangle(polygon: Sequence[float]) -> bool:

@@ -33,6 +33,7 @@ class FlawKind(enum.Enum):
     EMPTY_MASK = "empty mask"
     OUT_OF_BOUNDS = "mask or box outside the photo"
     SELF_INTERSECTION = "self-crossing polygon"
+    REPEATED_OUTLINE = "outline that goes round twice"
     BAD_BOX = "bad box"
     MISSING_MASK_FILE = "missing mask file"
     UNREADABLE_MASK_FILE = "unreadable mask file"
