@@ -63,8 +63,6 @@ VERBS = {
 }  # fmt: skip
 """The call, and the option with which it goes on or begins anew."""
 
-"""Exit codes of calls that report what is wrong with their input."""
-
 
 @dataclass
 class Workshop:
