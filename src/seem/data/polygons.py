@@ -16,6 +16,7 @@ MAX_CHECKED_CORNERS = (
     20_000  # a contour that long was traced by a program and does not cross itself
 )
 MAX_COMPARED_CORNERS = 100  # of which every pair of edges is compared
+MIN_REPEATED_EDGES = 6  # of a triangle that an outline goes round twice
 MAX_DRAWN_SIDE = 20_000  # pixels of an outline that is drawn to see what is left of it
 MIN_DRAWN_SHARE = 0.5  # of the area that an outline encloses, in pixels
 _LARGEST_COORDINATE = 1e9  # whose products do not overflow; no image is that large
@@ -74,7 +75,7 @@ def goes_round_twice(polygon: Sequence[float]) -> bool:
     corners = _corners_of(polygon)
     edges = np.roll(corners, -1, axis=0) - corners
     edges = edges[np.any(edges != 0, axis=1)]
-    if len(edges) < MIN_POLYGON_NUMBERS or not np.isfinite(edges).all():
+    if len(edges) < MIN_REPEATED_EDGES or not np.isfinite(edges).all():
         return False
     following = np.roll(edges, -1, axis=0)
     crossed = edges[:, 0] * following[:, 1] - edges[:, 1] * following[:, 0]
